@@ -1,0 +1,12 @@
+//! Stories, one file per theme.
+
+mod attempts;
+mod hostile;
+mod hunts;
+mod leases;
+mod listings;
+mod order;
+mod replicas;
+mod settlements;
+mod tenants;
+mod versions;

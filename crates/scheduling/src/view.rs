@@ -1,0 +1,121 @@
+//! Derived views for people: hunts with their receipts, and the backlog.
+
+use types::{CorpusId, CorpusKey, OutcomeCounts, RulesetId, RulesetKey, RulesetVersion, Timestamp};
+
+use crate::{Corpus, Ruleset, RulesetState, State, Version};
+
+/// How a hunt stands. A hunt never ends by itself: once caught up, it owes each file that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HuntState {
+    /// Files are owed, or the first listing has not ended.
+    Running,
+    /// Each stored file has its outcome.
+    CaughtUp,
+    Paused,
+    /// A newer version hunts instead.
+    Superseded,
+    Retired,
+}
+
+/// One ruleset version over one corpus, with its receipt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HuntView {
+    pub ruleset: RulesetKey,
+    pub version: Version,
+    pub corpus: CorpusKey,
+    pub corpus_id: CorpusId,
+    pub ruleset_id: RulesetId,
+    pub state: HuntState,
+    pub stored_files: u64,
+    pub stored_bytes: u64,
+    /// `stored_files` = `outcomes.total()` + `pending_files`, always.
+    pub outcomes: OutcomeCounts,
+    pub pending_files: u64,
+    pub done_bytes: u64,
+    pub scanned_bytes: u64,
+    pub findings: u64,
+    pub listed_once: bool,
+    pub started_at: Timestamp,
+    pub caught_up_at: Option<Timestamp>,
+}
+
+/// Segments waiting now, by class, and leases under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Backlog {
+    pub owed_segments: u64,
+    pub leased_segments: u64,
+    pub listings: u64,
+}
+
+impl State {
+    /// Every hunt there is or was, by corpus, ruleset and version.
+    pub fn hunts(&self) -> impl Iterator<Item = HuntView> {
+        self.corpora().flat_map(move |(corpus_id, corpus)| {
+            self.coverage_of(corpus_id).flat_map(move |(ruleset_id, coverage)| {
+                let ruleset = self.ruleset(ruleset_id);
+                ruleset.into_iter().flat_map(move |ruleset| {
+                    coverage.hunts().filter_map(move |(version, hunt)| {
+                        let version = ruleset.version(version)?.clone();
+                        let state = self.hunt_state(corpus, ruleset, version.number, hunt.caught_up_at);
+                        Some(HuntView {
+                            ruleset: ruleset.key.clone(),
+                            version,
+                            corpus: corpus.key.clone(),
+                            corpus_id,
+                            ruleset_id,
+                            state,
+                            stored_files: corpus.files,
+                            stored_bytes: corpus.bytes,
+                            outcomes: hunt.outcomes,
+                            pending_files: corpus.files - hunt.outcomes.total(),
+                            done_bytes: hunt.bytes,
+                            scanned_bytes: hunt.scanned_bytes,
+                            findings: hunt.findings,
+                            listed_once: corpus.listing.last_done_at.is_some(),
+                            started_at: hunt.started_at,
+                            caught_up_at: hunt.caught_up_at,
+                        })
+                    })
+                })
+            })
+        })
+    }
+
+    fn hunt_state(
+        &self,
+        corpus: &Corpus,
+        ruleset: &Ruleset,
+        version: RulesetVersion,
+        caught_up_at: Option<Timestamp>,
+    ) -> HuntState {
+        if version != ruleset.current().number {
+            return HuntState::Superseded;
+        }
+        match ruleset.state {
+            RulesetState::Paused => HuntState::Paused,
+            RulesetState::Retired => HuntState::Retired,
+            RulesetState::Active if !ruleset.corpora.contains(&corpus.key.name) => HuntState::Retired,
+            RulesetState::Active if caught_up_at.is_some() => HuntState::CaughtUp,
+            RulesetState::Active => HuntState::Running,
+        }
+    }
+
+    pub fn backlog(&self) -> Backlog {
+        let mut backlog = Backlog::default();
+        for (id, corpus) in self.corpora() {
+            backlog.leased_segments += corpus.leased.len();
+            backlog.listings += u64::from(corpus.listing.lease.is_some());
+            let mut owed = roaring::RoaringBitmap::new();
+            for (ruleset, coverage) in self.coverage_of(id) {
+                if let Some(ruleset) = self.ruleset(ruleset)
+                    && self.hunts_in(ruleset, corpus)
+                {
+                    owed |= coverage.owed(ruleset.current().number, corpus.next_ordinal());
+                }
+            }
+            owed -= &corpus.leased;
+            backlog.owed_segments += owed.len();
+        }
+        backlog
+    }
+}

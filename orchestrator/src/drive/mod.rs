@@ -156,8 +156,14 @@ impl Driver {
     }
 
     /// Begins or ends to lead as Raft says. A new term is a new beginning.
+    ///
+    /// Leading begins once an entry of the own term is applied, so that every lease which a former leader
+    /// granted is in the state. Else a worker could take its session up again without a lease that is applied
+    /// a moment later, and nobody would ever settle it.
     fn note_leadership(&mut self) {
         let term = self.raft.as_leader().ok().map(|leader| leader.to_committed_leader_id());
+        let applied = self.view.last_applied().map(|id| id.leader_id);
+        let term = term.filter(|term| applied == Some(*term));
         let before = self.leading.as_ref().map(|leading| leading.term);
         if term == before {
             return;

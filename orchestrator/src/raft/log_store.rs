@@ -72,14 +72,14 @@ impl raft_log::Callback for Flushed {
 
 /// A handle on the log; clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct LogStore {
+pub struct LogStore {
     log: Arc<Mutex<RaftLog<WalTypes>>>,
     appended_bytes: Arc<AtomicU64>,
 }
 
 impl LogStore {
     /// Opens or creates the log in `dir`. A half-written last record is cut off: it was never acknowledged.
-    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+    pub fn open(dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let mut config = raft_log::Config::new(dir.display());
         config.wal.chunk_max_size = Some(FILE_BYTES);
@@ -91,7 +91,7 @@ impl LogStore {
     }
 
     /// Bytes of entries appended since the process started.
-    pub(crate) fn appended_bytes(&self) -> u64 {
+    pub fn appended_bytes(&self) -> u64 {
         self.appended_bytes.load(Ordering::Relaxed)
     }
 
@@ -194,6 +194,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let first_removed = last_log_id.map_or(0, |id| id.index + 1);
+        let last = self.log()?.log_state().last().map(|id| id.0.index);
+        if last.is_none_or(|last| first_removed > last) {
+            return Ok(()); // nothing lies behind it
+        }
         self.synced(|log| log.truncate(first_removed)).await
     }
 

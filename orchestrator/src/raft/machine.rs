@@ -47,6 +47,11 @@ impl StateView {
         (inner.last_applied.map_or(0, |id| id.index), inner.state.clone())
     }
 
+    /// The last entry applied, with the leader it is of.
+    pub(crate) fn last_applied(&self) -> Option<LogId> {
+        self.lock_for_reading().last_applied
+    }
+
     /// Ticks with the index of each applied entry.
     pub fn watch_applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
@@ -105,7 +110,7 @@ pub struct Machine {
 
 impl Machine {
     /// Starts from the newest whole snapshot; openraft replays the log from there.
-    pub(crate) fn open(folder: SnapshotFolder) -> io::Result<Self> {
+    pub fn open(folder: SnapshotFolder) -> io::Result<Self> {
         let view = StateView::new();
         if let Some(Snapshot { meta, snapshot }) = folder.newest()? {
             view.replace(&meta, snapshot::unpack(&snapshot)?);
@@ -113,7 +118,7 @@ impl Machine {
         Ok(Self { view, folder })
     }
 
-    pub(crate) fn view(&self) -> StateView {
+    pub fn view(&self) -> StateView {
         self.view.clone()
     }
 }

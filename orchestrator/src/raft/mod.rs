@@ -1,10 +1,10 @@
 //! Consensus: the types openraft works with, and what it needs of us: a log, a state machine, a network.
 
 pub(crate) mod codec;
-pub(crate) mod log_store;
-pub(crate) mod machine;
+pub mod log_store;
+pub mod machine;
 pub(crate) mod network;
-pub(crate) mod snapshot;
+pub mod snapshot;
 
 use std::{fmt, sync::Arc, time::Duration};
 

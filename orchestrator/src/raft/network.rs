@@ -121,13 +121,19 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     /// Pipelined: requests go out while responses to earlier ones are awaited.
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Result<StreamedAppends<'s>, RpcError>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // openraft backs off inside its request stream, so the first request is drawn before the connection
+            // is tried; without it a member that is down was tried eight thousand times a second.
+            let Some(first) = input.next().await else {
+                return Ok(stream::empty().boxed());
+            };
+            let input = stream::once(std::future::ready(first)).chain(input);
             let mut client = self.client()?;
             let idle_limit = option.soft_ttl();
             let unanswered = Arc::new(AtomicUsize::new(0));

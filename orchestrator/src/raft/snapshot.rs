@@ -24,12 +24,12 @@ const MAX_STATE_BYTES: usize = 16 << 30;
 
 /// The folder of this node's snapshots.
 #[derive(Clone, Debug)]
-pub(crate) struct SnapshotFolder {
+pub struct SnapshotFolder {
     dir: PathBuf,
 }
 
 impl SnapshotFolder {
-    pub(crate) fn open(dir: PathBuf) -> io::Result<Self> {
+    pub fn open(dir: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         Ok(Self { dir })
     }

@@ -1,0 +1,10 @@
+mod delta;
+mod diagnose;
+mod load;
+mod split;
+
+use types::RulesetSource;
+
+fn source(namespace: &str, text: &str) -> RulesetSource {
+    RulesetSource { namespace: namespace.to_owned(), text: text.to_owned() }
+}

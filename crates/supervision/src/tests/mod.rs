@@ -1,0 +1,5 @@
+//! Stories of scanners, told in seconds.
+
+mod blame;
+mod life;
+mod story;

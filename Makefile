@@ -1,0 +1,26 @@
+# The few commands to know. What they do in detail is in tools/setup.sh and `cargo xtask`.
+
+# Outside of the repository, so that every checkout shares one set of compiled dependencies.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dragnet/target
+BIN := $(CARGO_TARGET_DIR)/release
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench setup build
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## build Dragnet and watch it hunt on this machine
+	@"$(BIN)/dragnet" up --demo
+
+test: setup ## check everything that CI checks
+	@cargo --locked xtask verify
+
+bench: build ## measure against the yara command, on this machine
+	@cargo run --locked --release -p bench -- scan
+
+setup: ## install what is missing to build and test (Debian), or say what is
+	@tools/setup.sh
+
+build: setup ## build the programs
+	@cargo build --locked --release -p cli -p orchestrator -p scan-worker

@@ -1,0 +1,99 @@
+//! Files and rules from a seed: the same on every machine, and in every run.
+
+use std::fmt::Write;
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// SplitMix64. Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// `count` files of `size` bytes below `folder`, at most 1,000 in one folder. Their bytes are half text and half noise, as in
+/// the files people keep, and no two are equal.
+pub(crate) fn files(folder: &Path, count: usize, size: usize, seed: u64) -> Result<()> {
+    let mut random = Random::from_seed(seed);
+    for number in 0..count {
+        let subfolder = folder.join(format!("{:03}", number / 1000));
+        if number % 1000 == 0 {
+            fs::create_dir_all(&subfolder).with_context(|| format!("failed to create {}", subfolder.display()))?;
+        }
+        let file = subfolder.join(format!("{number:06}.dat"));
+        fs::write(&file, contents(size, &mut random)).with_context(|| format!("failed to write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn contents(size: usize, random: &mut Random) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size / 2 {
+        bytes.extend(format!("{:x} ", random.next()).bytes());
+    }
+    while bytes.len() < size {
+        bytes.extend(random.next().to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// Sources of the numbered rules: each looks for two texts and a byte pattern with a gap, and almost never fires.
+///
+/// `changed` names a rule that gets another byte pattern, as in its next version.
+pub(crate) fn rules(numbers: Range<u32>, changed: Option<u32>) -> String {
+    let mut source = String::new();
+    for number in numbers {
+        let mut random = Random::from_seed(u64::from(number));
+        let (first, second) = (random.next(), random.next());
+        let last = if changed == Some(number) { !random.next() } else { random.next() };
+        let hex = |value: u64| value.to_be_bytes().map(|byte| format!("{byte:02X}")).join(" ");
+        let (before, after) = (hex(last), hex(random.next()));
+        writeln!(
+            source,
+            "rule generated_{number:04} {{\n  strings:\n    $a = \"{first:016x}\"\n    $b = \"{second:016x}\" nocase\n    \
+             $c = {{ {before} [2-6] {after} }}\n  condition:\n    any of them\n}}\n"
+        )
+        .expect("writing to a string cannot fail");
+    }
+    source
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_files() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for folder in [&one, &other] {
+            files(folder.path(), 3, 100, 7).unwrap();
+        }
+        let read = |folder: &tempfile::TempDir, name| fs::read(folder.path().join("000").join(name)).unwrap();
+        assert_eq!(read(&one, "000002.dat"), read(&other, "000002.dat"));
+        assert_ne!(read(&one, "000001.dat"), read(&one, "000002.dat"));
+        assert_eq!(read(&one, "000000.dat").len(), 100);
+    }
+
+    #[test]
+    fn exactly_one_rule_changes() {
+        let (before, after) = (rules(0..10, None), rules(0..10, Some(4)));
+        let different: Vec<_> =
+            before.split("rule ").zip(after.split("rule ")).filter(|(old, new)| old != new).collect();
+        assert_eq!(different.len(), 1);
+        assert!(different[0].0.starts_with("generated_0004 "));
+    }
+}

@@ -1,0 +1,72 @@
+//! The steps of `verify`, in the order in which they run: cheap and telling ones first.
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+
+use crate::process::cargo;
+use crate::test_counts::TestCounts;
+use crate::workspace::Workspace;
+use crate::{licences, tidy};
+
+/// Every cargo step uses `--release` and the one target folder that the environment names, so that each heavy dependency is
+/// compiled once for binaries and tests, and checked once for clippy and docs. `--locked`: a check must not change `Cargo.lock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// The code is formatted
+    Format,
+    /// Clippy has nothing to say
+    Clippy,
+    /// All binaries build: integration tests run the real ones
+    Build,
+    /// All tests pass
+    Tests,
+    /// The documentation has no broken link
+    Docs,
+    /// Every dependency's licence fits ours
+    Licences,
+    /// The repository keeps its own rules
+    Tidy,
+}
+
+impl Step {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Self::Format => cargo(&["fmt", "--all", "--check"]).run(),
+            Self::Clippy => clippy(),
+            Self::Build => cargo(&["build", "--locked", "--release", "--workspace", "--bins"]).run(),
+            Self::Tests => tests(),
+            Self::Docs => docs(),
+            Self::Licences => licences::check(&Workspace::load()?),
+            Self::Tidy => tidy::check(&Workspace::load()?),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("no step is hidden");
+        f.write_str(value.get_name())
+    }
+}
+
+fn clippy() -> Result<()> {
+    cargo(&["clippy", "--locked", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()
+}
+
+fn tests() -> Result<()> {
+    let mut counts = TestCounts::default();
+    let outcome = cargo(&["test", "--locked", "--release", "--workspace", "--no-fail-fast"])
+        .run_watching(|line| counts.see(line));
+    // The last report that cargo prints is that of some crate's examples in documentation, mostly none: this is the sum.
+    println!("\n{counts}");
+    outcome?;
+    ensure!(counts.passed > 0, "no test ran");
+    Ok(())
+}
+
+fn docs() -> Result<()> {
+    let process = cargo(&["doc", "--locked", "--release", "--workspace", "--no-deps", "--quiet"]);
+    process.with_env("RUSTDOCFLAGS", "-D warnings").run()
+}

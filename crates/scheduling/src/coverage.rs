@@ -25,6 +25,8 @@ pub struct Coverage {
     excepted: Arc<BTreeMap<SegmentOrdinal, BTreeMap<FileOrdinal, Exception>>>,
     /// Segments whose attempts did not all succeed, until one does.
     attempts: BTreeMap<SegmentOrdinal, Attempts>,
+    /// Why a segment was given up at its latest done version.
+    abandoned: BTreeMap<SegmentOrdinal, String>,
     hunts: BTreeMap<RulesetVersion, Hunt>,
 }
 
@@ -133,6 +135,11 @@ impl Coverage {
         owed
     }
 
+    /// Why the segment was given up at its latest done version; none when it was not.
+    pub fn abandoned_because(&self, segment: SegmentOrdinal) -> Option<&str> {
+        self.abandoned.get(&segment).map(String::as_str)
+    }
+
     /// Segments that wait for their back-off to end.
     pub(crate) fn backing_off(&self, now: Timestamp) -> impl Iterator<Item = SegmentOrdinal> {
         self.attempts.iter().filter(move |(_, attempts)| attempts.not_before > now).map(|(segment, _)| *segment)
@@ -144,6 +151,15 @@ impl Coverage {
 
     pub(crate) fn attempts_mut(&mut self, segment: SegmentOrdinal) -> &mut Attempts {
         self.attempts.entry(segment).or_default()
+    }
+
+    /// A new version starts with a clean sheet: what failed may have been the rules.
+    pub(crate) fn forget_attempts(&mut self) {
+        self.attempts.clear();
+    }
+
+    pub(crate) fn note_abandoned(&mut self, segment: SegmentOrdinal, reason: String) {
+        self.abandoned.insert(segment, reason);
     }
 
     /// Records the answer of `version` for a segment. The caller has checked that it fits the segment.
@@ -158,6 +174,7 @@ impl Coverage {
         let ScanDone { matched, findings, excepted, scanned_bytes } = done;
         self.move_to(ordinal, version);
         self.attempts.remove(&ordinal);
+        self.abandoned.remove(&ordinal);
 
         let hunt = self.hunts.entry(version).or_default();
         let clean = u64::from(segment.files) - u64::from(matched) - excepted.len() as u64;

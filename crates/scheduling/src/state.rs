@@ -179,9 +179,20 @@ impl State {
         }
         let version = ruleset.current().number;
         self.ruleset_ids.insert(key, id);
+        if created {
+            self.forget_attempts(id);
+        }
         self.open_coverage();
         events.push(Event::RulesetPut { ruleset: id, version, created });
         Ok(())
+    }
+
+    fn forget_attempts(&mut self, id: RulesetId) {
+        for ((_, ruleset), coverage) in &mut self.coverage {
+            if *ruleset == id && coverage.attempts().next().is_some() {
+                Arc::make_mut(coverage).forget_attempts();
+            }
+        }
     }
 
     /// Opens the hunts that rulesets and corpora ask for and that are not there yet.

@@ -16,6 +16,7 @@ pub struct Skipped {
 
 impl Skipped {
     pub fn total(&self) -> u64 {
-        self.special + self.symlinks + self.unreadable + self.vanished
+        let Self { special, symlinks, unreadable, vanished } = *self;
+        special.saturating_add(symlinks).saturating_add(unreadable).saturating_add(vanished)
     }
 }

@@ -201,7 +201,7 @@ impl Wanted<'_> {
                         version: job::version_ref(ruleset, coverage.done_version(segment)?),
                         segment: Some(v1::Segment::new(segment, corpus.segment(segment)?)),
                         files: files.iter().map(|(file, exception)| (*file, *exception).into()).collect(),
-                        last_error: coverage.attempts_of(segment).last_error.unwrap_or_default(),
+                        last_error: coverage.abandoned_because(segment).unwrap_or_default().to_owned(),
                         storage_url: storage_url.to_owned(),
                     })
                 })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use types::{CorpusId, Exception, FileOrdinal, LeaseId, SegmentDescriptor, SegmentOrdinal};
 
 use super::{FAILED_ATTEMPTS_LIMIT, State, bounded};
-use crate::{Event, Refusal, RulesetResult, ScanDone, Target, Verdict, Work};
+use crate::{Attempts, Event, Refusal, RulesetResult, ScanDone, Target, Verdict, Work};
 
 /// Wait before the next attempt after a failure; doubled with each counted one, at most 32 times.
 const BACK_OFF_MS: u64 = 1_000;
@@ -129,8 +129,20 @@ impl State {
         };
         let excepted = (0..descriptor.files).map(|file| (FileOrdinal(file), Exception::Abandoned)).collect();
         let done = ScanDone { excepted, ..ScanDone::default() };
+        let attempts = self.coverage(corpus, target.ruleset).map(|coverage| coverage.attempts_of(segment));
         self.finish(lease, corpus, segment, target, done, events);
+        if let (Some(coverage), Some(attempts)) = (self.coverage_mut(corpus, target.ruleset), attempts) {
+            coverage.note_abandoned(segment, reason_to_abandon(&attempts));
+        }
         events.push(Event::SegmentAbandoned { corpus, segment, ruleset: target.ruleset, version: target.to });
+    }
+}
+
+fn reason_to_abandon(attempts: &Attempts) -> String {
+    let Attempts { failed, lost, last_error, .. } = attempts;
+    match last_error {
+        Some(error) => format!("gave up after {failed} failed attempts, {lost} lost: {error}"),
+        None => format!("gave up after {lost} workers were lost with it"),
     }
 }
 

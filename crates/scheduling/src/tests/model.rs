@@ -422,6 +422,7 @@ impl Model {
                 units_carried: carried,
             };
             self.versions.push(VersionRow { ruleset: id, version, units });
+            self.attempts.retain(|row| row.ruleset != id);
         }
         Ok(vec![Event::RulesetPut { ruleset: id, version: self.current(id), created }])
     }

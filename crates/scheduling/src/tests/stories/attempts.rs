@@ -47,13 +47,33 @@ fn an_abandoned_segment_is_owed_to_the_next_version_and_starts_anew() {
         let job = story.grant_to("a").unwrap();
         story.settle(&job, &failed());
     }
+    let reason = story.coverage(corpus, rules).abandoned_because(SegmentOrdinal(0)).unwrap().to_owned();
+    assert!(reason.starts_with("gave up after 3 failed attempts, 0 lost: "), "{reason}");
     story.push("rules", &["b"]);
     let job = story.grant_to("a").unwrap();
     assert_eq!((job.attempt, job.targets()), (1, &[target(rules, Some(1), 2)][..]));
     story.finish(&job);
+    assert_eq!(story.coverage(corpus, rules).abandoned_because(SegmentOrdinal(0)), None);
     assert_eq!(story.coverage(corpus, rules).excepted().count(), 0, "the new version has answers");
     assert_eq!(story.receipt(corpus, rules, 1).abandoned, 10, "the old one has not");
     assert_eq!(story.receipt(corpus, rules, 2).clean, 10);
+}
+
+#[test]
+fn failures_of_an_old_version_do_not_count_against_a_new_one() {
+    let (mut story, corpus, rules) = Story::of_segments(1);
+    for _ in 1..FAILED_ATTEMPTS_LIMIT {
+        story.wait_ms(60_000);
+        let job = story.grant_to("a").unwrap();
+        story.settle(&job, &failed());
+    }
+    story.push("rules", &["mended"]);
+
+    let job = story.grant_to("a").expect("no back-off is left over either");
+    story.settle(&job, &failed());
+
+    assert_eq!(story.coverage(corpus, rules).attempts_of(SegmentOrdinal(0)).failed, 1);
+    assert_eq!(story.receipt(corpus, rules, 2).abandoned, 0);
 }
 
 #[test]

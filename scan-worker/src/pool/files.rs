@@ -1,0 +1,43 @@
+use std::{fs::File, sync::Arc};
+
+use corpus::{Hashes, Manifest, Source};
+use types::{Exception, FileOrdinal};
+
+use crate::wire::HashWish;
+
+/// The files of one segment, where they are now.
+#[derive(Debug)]
+pub struct SegmentFiles {
+    pub source: Source,
+    pub manifest: Arc<Manifest>,
+    /// Of an earlier scan. None: this scan has to learn them.
+    pub hashes: Option<Hashes>,
+    pub max_file_bytes: u64,
+}
+
+impl SegmentFiles {
+    pub(super) fn open(&self, file: FileOrdinal) -> Result<File, Exception> {
+        self.source.open_file(&self.manifest.files[file.0 as usize], self.max_file_bytes)
+    }
+
+    /// Whether the bytes that were scanned are those that were listed.
+    pub(super) fn still_same(&self, file: FileOrdinal, open: &File) -> bool {
+        self.source.still_same(&self.manifest.files[file.0 as usize], open)
+    }
+
+    pub(super) fn size(&self, file: FileOrdinal) -> u64 {
+        self.manifest.files[file.0 as usize].size
+    }
+
+    pub(super) fn path(&self, file: FileOrdinal) -> Vec<u8> {
+        self.source.path_of(&self.manifest.files[file.0 as usize])
+    }
+
+    pub(super) fn hash_wish(&self, file: FileOrdinal) -> HashWish {
+        match &self.hashes {
+            None => HashWish::Always,
+            Some(hashes) if hashes.get(file).is_none() => HashWish::IfMatched,
+            Some(_) => HashWish::Never,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+use std::sync::{Arc, OnceLock};
+
+use types::{Digest, RulesetSource};
+
+/// What leads one ruleset from one version to another, ready to be compiled together with others.
+#[derive(Debug)]
+pub struct Part {
+    /// For people: which ruleset and version.
+    pub name: String,
+    pub from: Option<Digest>,
+    pub to: Digest,
+    pub sources: Arc<Vec<RulesetSource>>,
+    pub owners: rules::Owners,
+    /// Units of both versions, sorted.
+    pub carried: Vec<Digest>,
+    /// Why it does not compile, once a scanner has found out. Not tried again while the part is cached.
+    pub failure: OnceLock<String>,
+}
+
+impl Part {
+    pub fn new(name: String, from: Option<Digest>, to: Digest, program: rules::Program) -> Self {
+        let rules::Program { sources, owners, carried } = program;
+        Self { name, from, to, sources: Arc::new(sources), owners, carried, failure: OnceLock::new() }
+    }
+
+    pub fn adds_units(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    pub fn source_bytes(&self) -> usize {
+        self.sources.iter().map(|source| source.text.len()).sum()
+    }
+}
+
+/// Which units a program scans for: per part from which version to which.
+pub type ProgramKey = Vec<(Option<Digest>, Digest)>;
+
+/// Parts that are compiled together, in the order of their key, so that equal sets are compiled once.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub parts: Vec<Arc<Part>>,
+}
+
+impl Program {
+    pub fn key(&self) -> ProgramKey {
+        self.parts.iter().map(|part| (part.from, part.to)).collect()
+    }
+
+    pub fn source_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.source_bytes()).sum()
+    }
+}

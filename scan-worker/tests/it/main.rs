@@ -1,0 +1,12 @@
+//! The worker as a real process, against a leader that the test plays.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
+mod fake_leader;
+mod faults;
+mod listings;
+mod processes;
+mod scans;
+mod sessions;
+mod throughput;
+mod world;

@@ -1,0 +1,286 @@
+//! `dragnet corpus`: where the files are.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Subcommand;
+use protocol::v1;
+use serde::Serialize;
+use types::Name;
+use url::Url;
+
+use super::Context;
+use crate::{
+    parse,
+    render::{Align, Table, bytes, count, plural, utc},
+};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Add a folder of files, or change the limits of one that was added
+    Add(Add),
+    /// List corpora
+    #[command(after_help = "Examples:\n  dragnet corpus list\n  dragnet corpus list --json | jq .files")]
+    List,
+    /// Show one corpus: its size, what was skipped, how the last listing went
+    #[command(after_help = "Example:\n  dragnet corpus show programs")]
+    Show {
+        /// The corpus
+        name: Name,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The folder is listed again and again, so files that arrive are scanned as they come. The scan workers read it, \
+so they have to see it under the same path.
+
+Examples:
+  dragnet corpus add programs /usr/bin
+  dragnet corpus add incoming /srv/incoming --list-every 2s --max-file-size 2GiB
+  dragnet corpus add programs file:///usr/bin")]
+pub struct Add {
+    /// The corpus: a-z, 0-9, '-' and '.'
+    name: Name,
+    /// A folder, or a URL that begins with file://
+    #[arg(value_name = "PATH|URL")]
+    place: PathBuf,
+    /// Larger files are not scanned; they are counted and listed as too_large
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse::size)]
+    max_file_size: u64,
+    /// Time between two listings
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
+    list_every: Duration,
+}
+
+/// A corpus as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    tenant: &'a str,
+    name: &'a str,
+    id: u32,
+    url: &'a str,
+    segments: u32,
+    files: u64,
+    bytes: u64,
+    gone_files: u64,
+    max_file_bytes: u64,
+    listing_interval_ms: u64,
+    skipped: Skipped,
+    listing_now: bool,
+    last_listed_at_ms: Option<u64>,
+    listing_error: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Skipped {
+    special: u64,
+    symlinks: u64,
+    unreadable: u64,
+    vanished: u64,
+}
+
+pub async fn run(command: Command, ctx: &mut Context) -> Result<()> {
+    match command {
+        Command::Add(args) => add(args, ctx).await,
+        Command::List => list(ctx).await,
+        Command::Show { name } => show(&name, ctx).await,
+    }
+}
+
+async fn add(args: Add, ctx: &mut Context) -> Result<()> {
+    let Add { name, place, max_file_size, list_every } = args;
+    let folder = folder(&place)?;
+    let url = url_of(&folder)?;
+    if let Err(error) = fs::read_dir(&folder) {
+        // Not refused: the workers may run as a user who can.
+        eprintln!("warning: you cannot read {} ({error}); the workers have to", folder.display());
+    }
+    let request = v1::PutCorpusRequest {
+        key: Some(ctx.cluster.key(&name)),
+        url: url.clone(),
+        max_file_bytes: max_file_size,
+        listing_interval_ms: u64::try_from(list_every.as_millis()).context("the time between listings is too long")?,
+    };
+    let answer = ctx.cluster.put_corpus(request).await?;
+    if ctx.out.is_json() {
+        let created = answer.created;
+        return ctx.out.object(&serde_json::json!({ "name": name, "id": answer.id, "url": url, "created": created }));
+    }
+    if answer.created {
+        ctx.out.line(format!("corpus {name} added: {url}"))?;
+        ctx.out.line("its files are listed now; see `dragnet corpus list` and `dragnet hunt watch`")
+    } else {
+        ctx.out.line(format!("corpus {name} was there already; its limits are as you said now"))
+    }
+}
+
+/// The folder that a path or a `file://` URL names, absolute and without symbolic links.
+///
+/// Links are resolved here because a listing does not follow them: `/bin` is one on most systems.
+pub fn folder(place: &Path) -> Result<PathBuf> {
+    let path = match place.to_str().filter(|text| text.contains("://")) {
+        None => place.to_owned(),
+        Some(text) => {
+            let url = Url::parse(text).with_context(|| format!("{text} is no URL"))?;
+            if url.scheme() != "file" {
+                bail!("{text}: only folders and file:// URLs can be scanned by this version");
+            }
+            url.to_file_path().ok().with_context(|| format!("{text} names no path; write file:///absolute/path"))?
+        }
+    };
+    let shown = path.display();
+    let folder = match fs::canonicalize(&path) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!("{shown} does not exist"),
+        Err(error) => return Err(error).with_context(|| format!("cannot reach {shown}")),
+    };
+    let metadata = fs::metadata(&folder).with_context(|| format!("cannot look at {shown}"))?;
+    if metadata.is_file() {
+        let parent = folder.parent().unwrap_or(Path::new("/")).display();
+        bail!("{shown} is a file; a corpus is a folder, for example {parent}");
+    }
+    if !metadata.is_dir() {
+        bail!("{shown} is neither a file nor a folder; a corpus is a folder");
+    }
+    Ok(folder)
+}
+
+pub fn url_of(folder: &Path) -> Result<String> {
+    match Url::from_file_path(folder) {
+        Ok(url) => Ok(url.into()),
+        Err(()) => bail!("{} cannot be written as a file:// URL", folder.display()),
+    }
+}
+
+async fn list(ctx: &mut Context) -> Result<()> {
+    let corpora = ctx.cluster.corpora().await?;
+    if ctx.out.is_json() {
+        return corpora.iter().try_for_each(|corpus| ctx.out.object(&row(corpus)));
+    }
+    if corpora.is_empty() {
+        return ctx.out.line("no corpora yet; add one: dragnet corpus add programs /usr/bin");
+    }
+    let right = Align::Right;
+    let mut table = Table::new(&[
+        ("name", Align::Left),
+        ("segments", right),
+        ("files", right),
+        ("size", right),
+        ("gone", right),
+        ("skipped", right),
+        ("listing", Align::Left),
+        ("place", Align::Left),
+    ]);
+    for corpus in &corpora {
+        let Row { name, url, segments, files, bytes: size, gone_files, ref skipped, .. } = row(corpus);
+        let skipped = skipped.special + skipped.symlinks + skipped.unreadable + skipped.vanished;
+        table.row([
+            name.to_owned(),
+            count(segments.into()),
+            count(files),
+            bytes(size),
+            count(gone_files),
+            count(skipped),
+            listing(corpus),
+            url.to_owned(),
+        ]);
+    }
+    ctx.out.line(table)
+}
+
+async fn show(name: &Name, ctx: &mut Context) -> Result<()> {
+    let corpora = ctx.cluster.corpora().await?;
+    let found = corpora.iter().find(|corpus| row(corpus).name == name.as_str());
+    let corpus = found.with_context(|| format!("there is no corpus {name}; `dragnet corpus list` shows all"))?;
+    let row = row(corpus);
+    if ctx.out.is_json() {
+        return ctx.out.object(&row);
+    }
+    let Skipped { special, symlinks, unreadable, vanished } = row.skipped;
+    let every = Duration::from_millis(row.listing_interval_ms);
+    let last = row.last_listed_at_ms.map_or("never yet".to_owned(), utc);
+    let mut lines = vec![
+        format!("corpus       {}/{}", row.tenant, row.name),
+        format!("place        {}", row.url),
+        format!(
+            "files        {} in {}, {}",
+            count(row.files),
+            plural(row.segments.into(), "segment"),
+            bytes(row.bytes)
+        ),
+        format!("gone         {} of them are no longer there, or changed", count(row.gone_files)),
+        format!("largest      files up to {} are scanned", bytes(row.max_file_bytes)),
+        format!("listed       {last}, again every {every:?}{}", if row.listing_now { "; under way now" } else { "" }),
+        format!(
+            "skipped      {symlinks} symbolic links, {special} special files, {unreadable} unreadable, {vanished} vanished"
+        ),
+    ];
+    if let Some(error) = row.listing_error {
+        lines.push(format!("failed       the last listing: {error}"));
+    }
+    ctx.out.line(lines.join("\n"))
+}
+
+fn listing(corpus: &v1::Corpus) -> String {
+    match (corpus.listing_now, corpus.listing_error.as_str(), corpus.last_listed_at_ms) {
+        (_, error, _) if !error.is_empty() => format!("failed: {error}"),
+        (true, _, None) => "first one under way".to_owned(),
+        (_, _, None) => "waiting for a worker".to_owned(),
+        (_, _, Some(at)) => utc(at),
+    }
+}
+
+fn row(corpus: &v1::Corpus) -> Row<'_> {
+    let key = corpus.key.as_ref();
+    let v1::Skipped { special, symlinks, unreadable, vanished } = corpus.skipped.unwrap_or_default();
+    Row {
+        tenant: key.map_or("", |key| &key.tenant),
+        name: key.map_or("", |key| &key.name),
+        id: corpus.id,
+        url: &corpus.url,
+        segments: corpus.segments,
+        files: corpus.files,
+        bytes: corpus.bytes,
+        gone_files: corpus.gone_files,
+        max_file_bytes: corpus.max_file_bytes,
+        listing_interval_ms: corpus.listing_interval_ms,
+        skipped: Skipped { special, symlinks, unreadable, vanished },
+        listing_now: corpus.listing_now,
+        last_listed_at_ms: corpus.last_listed_at_ms,
+        listing_error: Some(corpus.listing_error.as_str()).filter(|error| !error.is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_told_from_everything_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a file");
+        fs::write(&file, "x").unwrap();
+        let refusal = |place: &Path| format!("{:#}", folder(place).unwrap_err());
+        assert!(refusal(&file).contains("is a file"));
+        assert!(refusal(&dir.path().join("nothing")).contains("does not exist"));
+        assert!(refusal(Path::new("/dev/null")).contains("neither"));
+        assert!(refusal(Path::new("s3://bucket/x")).contains("file://"));
+        assert_eq!(folder(dir.path()).unwrap(), fs::canonicalize(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn urls_and_paths_mean_the_same_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let spaced = fs::canonicalize(dir.path()).unwrap().join("with space%");
+        fs::create_dir(&spaced).unwrap();
+        let url = url_of(&spaced).unwrap();
+        assert!(url.ends_with("with%20space%25"), "{url}");
+        assert_eq!(folder(Path::new(&url)).unwrap(), spaced);
+    }
+}

@@ -1,0 +1,9 @@
+//! The command line against real processes: `dragnet up` with its orchestrators and worker.
+//!
+//! They are started from the folder of the tested executable, so `cargo test --workspace` or
+//! `cargo build` has to have built them.
+
+mod cluster;
+mod hunting;
+mod running;
+mod without_cluster;

@@ -40,15 +40,32 @@ pub(crate) struct Cluster {
 /// A hunt that has caught up, as `dragnet receipt --json` prints it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Receipt {
-    pub(crate) ruleset: String,
-    pub(crate) corpus: String,
-    pub(crate) version: u32,
+    corpus: String,
+    version: u32,
     pub(crate) stored_files: u64,
     pub(crate) stored_bytes: u64,
     pub(crate) matched: u64,
     pub(crate) clean: u64,
     caught_up_at_ms: Option<u64>,
 }
+
+impl Receipt {
+    fn and(self, other: Self) -> Self {
+        Self {
+            corpus: self.corpus,
+            version: self.version,
+            stored_files: self.stored_files + other.stored_files,
+            stored_bytes: self.stored_bytes + other.stored_bytes,
+            matched: self.matched + other.matched,
+            clean: self.clean + other.clean,
+            // Caught up as a whole with the last one, and not before each one is.
+            caught_up_at_ms: self.caught_up_at_ms.zip(other.caught_up_at_ms).map(|(one, two)| one.max(two)),
+        }
+    }
+}
+
+/// Names of corpora that are swept together.
+pub(crate) struct Corpora(Vec<String>);
 
 /// One push of rules until each file had its answer under them.
 pub(crate) struct Sweep {
@@ -89,21 +106,29 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Adds a corpus that is listed once and, as far as a bench is concerned, never again.
-    pub(crate) fn add_corpus(&self, name: &str, folder: &Path) -> Result<()> {
-        let folder = folder.to_str().context("the corpus's path is not UTF-8")?;
-        self.dragnet(&["corpus", "add", name, folder, "--list-every", "24h"]).map(drop)
+    /// Adds a corpus per folder that is listed once and, as far as a bench is concerned, never again.
+    pub(crate) fn add_corpora(&self, name: &str, folders: &[PathBuf]) -> Result<Corpora> {
+        let mut names = Vec::new();
+        for (number, folder) in folders.iter().enumerate() {
+            let name = format!("{name}-{number}");
+            let folder = folder.to_str().context("the corpus's path is not UTF-8")?;
+            self.dragnet(&["corpus", "add", &name, folder, "--list-every", "24h"])?;
+            names.push(name);
+        }
+        Ok(Corpora(names))
     }
 
-    /// Pushes rules for one corpus and waits until each of its files has its answer.
-    pub(crate) fn sweep(&self, ruleset: &str, rules: &Path, corpus: &str) -> Result<Sweep> {
+    /// Pushes rules for the corpora and waits until each of their files has its answer.
+    pub(crate) fn sweep(&self, ruleset: &str, rules: &Path, corpora: &Corpora) -> Result<Sweep> {
         let rules = rules.to_str().context("the rules' path is not UTF-8")?;
         let before = self.cpu()?;
         let started = now_ms()?;
-        self.dragnet(&["rules", "push", rules, "--name", ruleset, "--corpus", corpus])?;
+        let mut push = vec!["rules", "push", rules, "--name", ruleset];
+        push.extend(corpora.0.iter().flat_map(|corpus| ["--corpus", corpus.as_str()]));
+        self.dragnet(&push)?;
         self.dragnet(&["hunt", "watch", ruleset, "--until-caught-up", "--timeout", SWEEP_TIMEOUT])?;
         let cpu = self.cpu()?.since(before);
-        let receipt = self.receipt(ruleset, corpus)?;
+        let receipt = self.receipt(ruleset, corpora)?;
         let caught_up = receipt.caught_up_at_ms.context("the hunt has caught up, but its receipt does not say when")?;
         Ok(Sweep { receipt, time: Duration::from_millis(caught_up.saturating_sub(started)), cpu })
     }
@@ -117,14 +142,21 @@ impl Cluster {
         version_of(self.programs.join("dragnet"))
     }
 
-    fn receipt(&self, ruleset: &str, corpus: &str) -> Result<Receipt> {
-        let objects = self.dragnet(&["receipt", ruleset, "--corpus", corpus])?;
+    /// The receipts of the ruleset's newest version, added up over the corpora.
+    fn receipt(&self, ruleset: &str, corpora: &Corpora) -> Result<Receipt> {
+        let objects = self.dragnet(&["receipt", ruleset])?;
         let receipts: Vec<Receipt> = objects
             .into_iter()
             .map(|object| serde_json::from_value(object).context("failed to read a receipt"))
             .collect::<Result<_>>()?;
-        let of_hunt = receipts.into_iter().filter(|receipt| receipt.ruleset == ruleset && receipt.corpus == corpus);
-        of_hunt.max_by_key(|receipt| receipt.version).with_context(|| format!("there is no receipt of {ruleset}"))
+        let newest = receipts.iter().map(|receipt| receipt.version).max();
+        let of_hunt: Vec<_> = receipts
+            .into_iter()
+            .filter(|receipt| Some(receipt.version) == newest && corpora.0.contains(&receipt.corpus))
+            .collect();
+        ensure!(of_hunt.len() == corpora.0.len(), "{} receipts of {ruleset}", of_hunt.len());
+        let sum = of_hunt.into_iter().reduce(Receipt::and);
+        sum.with_context(|| format!("there is no receipt of {ruleset}"))
     }
 
     fn cpu(&self) -> Result<CpuByRole> {

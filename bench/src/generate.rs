@@ -51,21 +51,44 @@ fn contents(size: usize, random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Sources of the numbered rules: each looks for two texts and a byte pattern with a gap, and almost never fires.
+/// Words as detection rules are full of: calls, commands and places that real programs name too.
+const WORDS: [&str; 32] = [
+    "connect", "socket", "system", "execve", "getenv", "passwd", "shadow", "crontab", "wget", "curl", "chmod",
+    "base64", "eval", "python", "perl", "bash", "ptrace", "memfd", "mprotect", "dlopen", "preload", "proxy", "tunnel",
+    "inject", "keylog", "encrypt", "decrypt", "miner", "stratum", "wallet", "payload", "reverse",
+];
+
+/// Sources of the numbered rules, each as an analyst writes them: some names with and without case, wide and whole,
+/// a piece of code with wildcards and a gap, a regular expression, and a condition over counts and size. They almost
+/// never fire.
 ///
-/// `changed` names a rule that gets another byte pattern, as in its next version.
+/// `changed` names a rule that gets another piece of code, as in its next version.
 pub(crate) fn rules(numbers: Range<u32>, changed: Option<u32>) -> String {
     let mut source = String::new();
     for number in numbers {
         let mut random = Random::from_seed(u64::from(number));
-        let (first, second) = (random.next(), random.next());
-        let last = if changed == Some(number) { !random.next() } else { random.next() };
+        let mut word = || WORDS[usize::try_from(random.next() % WORDS.len() as u64).expect("below 32")];
+        let (call, command, place, verb, noun) = (word(), word(), word(), word(), word());
+        let tag = random.next() % 10_000;
+        let code = random.next();
+        let code = if changed == Some(number) { !code } else { code };
         let hex = |value: u64| value.to_be_bytes().map(|byte| format!("{byte:02X}")).join(" ");
-        let (before, after) = (hex(last), hex(random.next()));
+        let (before, after) = (hex(code), hex(random.next()));
         writeln!(
             source,
-            "rule generated_{number:04} {{\n  strings:\n    $a = \"{first:016x}\"\n    $b = \"{second:016x}\" nocase\n    \
-             $c = {{ {before} [2-6] {after} }}\n  condition:\n    any of them\n}}\n"
+            r#"rule generated_{number:04} {{
+  meta:
+    description = "rule {number}, made from its number"
+  strings:
+    $call = "{call}_{tag}" ascii wide
+    $command = "{command} --{tag}" nocase
+    $place = "/{place}/{verb}{tag}" fullword
+    $code = {{ {before} ?? ?? [2-6] {after} }}
+    $line = /{verb}[_-]{noun}[0-9]{{2,6}}={tag}/
+  condition:
+    filesize < 200MB and ($code or 2 of ($call, $command, $place, $line))
+}}
+"#
         )
         .expect("writing to a string cannot fail");
     }

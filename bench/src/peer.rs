@@ -15,8 +15,17 @@ const EXTERNALS: [&str; 4] = ["filename=x", "filepath=x", "extension=.x", "file_
 /// Seconds for one file, as our worker's default.
 const FILE_TIMEOUT_S: &str = "60";
 
-/// Scans all files below `folder` once.
-pub(crate) fn scan(rules: &Path, folder: &Path, threads: usize) -> Result<(Duration, Cpu)> {
+/// Scans all files below each of `folders` once, one folder after the other: the command takes one.
+pub(crate) fn scan(rules: &Path, folders: &[PathBuf], threads: usize) -> Result<(Duration, Cpu)> {
+    let mut sum = (Duration::ZERO, Cpu::default());
+    for folder in folders {
+        let (time, cpu) = scan_folder(rules, folder, threads)?;
+        sum = (sum.0 + time, sum.1 + cpu);
+    }
+    Ok(sum)
+}
+
+fn scan_folder(rules: &Path, folder: &Path, threads: usize) -> Result<(Duration, Cpu)> {
     let mut command = Command::new("yara");
     // -w no warnings, -N no symbolic links, as our listings: both sides read the same files.
     command.args(["-w", "-r", "-N", "-a", FILE_TIMEOUT_S, "-p"]).arg(threads.to_string());

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::cluster::{Cluster, Receipt, Sweep};
+use crate::cluster::{Cluster, Corpora, Receipt, Sweep};
 use crate::report::{Better, Report, Row, median};
 use crate::{generate, machine, peer};
 
@@ -21,11 +21,14 @@ const SEED: u64 = 20_240_229;
 const GENERATED_RULES: u32 = 1_000;
 const CHANGED_RULE: u32 = 500;
 
+/// What the demo hunts in, less its own folder.
+const DEMO_FOLDERS: [&str; 5] = ["/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/lib/x86_64-linux-gnu", "/usr/share"];
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Files for the large sweeps
-    #[arg(long, value_name = "FOLDER", default_value = "/usr/bin")]
-    files: PathBuf,
+    /// Folders for the large sweeps: by default those of the demo, as far as they are there
+    #[arg(long, value_name = "FOLDER", num_args = 1.., default_values = DEMO_FOLDERS)]
+    files: Vec<PathBuf>,
     /// Rules for the sweeps that are compared with yara
     #[arg(long, value_name = "PATH", default_value = "examples/rules")]
     rules: PathBuf,
@@ -47,9 +50,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = tempfile::tempdir().context("failed to create a folder for files and rules")?;
     let bench = Bench { cluster, folder, rounds: args.rounds, cores };
 
-    let mut rows = bench.large_files(&args.files, &args.rules)?;
+    let files: Vec<_> = args.files.iter().filter(|folder| folder.is_dir()).cloned().collect();
+    ensure!(!files.is_empty(), "none of the folders for the large sweeps is there; name one with --files");
+    let mut rows = bench.large_files(&files, &args.rules)?;
     rows.extend(bench.small_files(&args.rules)?);
-    rows.push(bench.changed_rule(&args.files)?);
+    rows.push(bench.changed_rule(&files)?);
 
     let report = Report(rows);
     println!("\n{report}");
@@ -81,7 +86,7 @@ struct Rounds {
 }
 
 impl Bench {
-    fn large_files(&self, files: &Path, rules: &Path) -> Result<Vec<Row>> {
+    fn large_files(&self, files: &[PathBuf], rules: &Path) -> Result<Vec<Row>> {
         let Rounds { receipt, ours, peer, overhead } = self.against_yara("large", files, rules)?;
         let megabytes = as_f64(receipt.stored_bytes) / 1e6;
         let gibibytes = as_f64(receipt.stored_bytes) / f64::from(1 << 30);
@@ -100,7 +105,7 @@ impl Bench {
     fn small_files(&self, rules: &Path) -> Result<Vec<Row>> {
         let files = self.folder.path().join("small");
         generate::files(&files, SMALL_FILES, SMALL_FILE_BYTES, SEED)?;
-        let Rounds { receipt, ours, peer, .. } = self.against_yara("small", &files, rules)?;
+        let Rounds { receipt, ours, peer, .. } = self.against_yara("small", &[files], rules)?;
         let speed = |turn: &Turn| as_f64(receipt.stored_files) / turn.seconds;
         let row = Row::against_peer(
             "20,000 files of 4 KiB: files",
@@ -113,16 +118,16 @@ impl Bench {
     }
 
     /// The first scan is the peer here: whoever cannot tell what a change touches has to repeat it.
-    fn changed_rule(&self, files: &Path) -> Result<Row> {
+    fn changed_rule(&self, files: &[PathBuf]) -> Result<Row> {
         let rules = self.folder.path().join("generated.yar");
         let (mut first, mut again) = (Vec::new(), Vec::new());
-        self.cluster.add_corpus("large", files)?; // once more: it is there already, and this says so without harm
+        let corpora = self.cluster.add_corpora("large", files)?; // once more: it is there already, and this says so without harm
         for round in 1..=self.rounds {
             let ruleset = format!("generated-{round}");
             write(&rules, &generate::rules(0..GENERATED_RULES, None))?;
-            first.push(self.sweep(&ruleset, &rules, "large")?.time.as_secs_f64());
+            first.push(self.sweep(&ruleset, &rules, &corpora)?.time.as_secs_f64());
             write(&rules, &generate::rules(0..GENERATED_RULES, Some(CHANGED_RULE)))?;
-            again.push(self.sweep(&ruleset, &rules, "large")?.time.as_secs_f64());
+            again.push(self.sweep(&ruleset, &rules, &corpora)?.time.as_secs_f64());
             self.cluster.retire(&ruleset)?;
         }
         let row =
@@ -130,20 +135,21 @@ impl Bench {
         Ok(row.with_ratio_at_least(10.0))
     }
 
-    fn against_yara(&self, corpus: &str, files: &Path, rules: &Path) -> Result<Rounds> {
-        println!("\n{corpus}: {} with the rules in {}", files.display(), rules.display());
-        self.cluster.add_corpus(corpus, files)?;
+    fn against_yara(&self, name: &str, files: &[PathBuf], rules: &Path) -> Result<Rounds> {
+        let shown: Vec<_> = files.iter().map(|folder| folder.display().to_string()).collect();
+        println!("\n{name}: {} with the rules in {}", shown.join(", "), rules.display());
+        let corpora = self.cluster.add_corpora(name, files)?;
         // One turn of each that does not count: it lists the files and brings them into the page cache.
-        let warm_up = format!("{corpus}-warm-up");
-        let receipt = self.sweep(&warm_up, rules, corpus)?.receipt;
+        let warm_up = format!("{name}-warm-up");
+        let receipt = self.sweep(&warm_up, rules, &corpora)?.receipt;
         self.cluster.retire(&warm_up)?;
         peer::scan(rules, files, self.cores.get())?;
         println!("  {} files, {} bytes, {} with findings", receipt.stored_files, receipt.stored_bytes, receipt.matched);
 
         let mut rounds = Rounds { receipt, ours: Vec::new(), peer: Vec::new(), overhead: Vec::new() };
         for round in 1..=self.rounds {
-            let ruleset = format!("{corpus}-{round}");
-            let Sweep { time, cpu, .. } = self.sweep(&ruleset, rules, corpus)?;
+            let ruleset = format!("{name}-{round}");
+            let Sweep { time, cpu, .. } = self.sweep(&ruleset, rules, &corpora)?;
             self.cluster.retire(&ruleset)?;
             let ours = Turn { seconds: time.as_secs_f64(), cpu_seconds: cpu.total().seconds() };
             let deciding = (cpu.orchestrator + cpu.supervisor).seconds();
@@ -159,10 +165,10 @@ impl Bench {
     }
 
     /// A sweep that says so when files were left without an answer: speed at their cost would be worth nothing.
-    fn sweep(&self, ruleset: &str, rules: &Path, corpus: &str) -> Result<Sweep> {
-        let sweep = self.cluster.sweep(ruleset, rules, corpus)?;
+    fn sweep(&self, ruleset: &str, rules: &Path, corpora: &Corpora) -> Result<Sweep> {
+        let sweep = self.cluster.sweep(ruleset, rules, corpora)?;
         let Receipt { stored_files, matched, clean, .. } = sweep.receipt;
-        ensure!(stored_files > 0, "there is no file in {corpus}");
+        ensure!(stored_files > 0, "there is no file to sweep");
         let without_answer = stored_files.saturating_sub(matched + clean);
         if without_answer > 0 {
             println!("  {ruleset}: {without_answer} of {stored_files} files have no answer");

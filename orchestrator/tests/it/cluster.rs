@@ -262,6 +262,7 @@ pub(crate) fn artifact(text: &str) -> Vec<u8> {
         source: 0,
         rules: vec!["rule".to_owned()],
         ranges: Vec::new(),
+        gate: types::Gate::Any,
     };
     let source = types::RulesetSource { namespace: "rules".to_owned(), text: text.to_owned() };
     let artifact = types::RulesetArtifact { format: 1, sources: vec![source], units: vec![unit] };

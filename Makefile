@@ -17,10 +17,11 @@ test: setup ## check everything that CI checks
 	@cargo --locked xtask verify
 
 bench: build ## measure against the yara command, on this machine
-	@cargo run --locked --release -p bench -- scan
+	@"$(BIN)/bench" scan
 
 setup: ## install what is missing to build and test (Debian), or say what is
 	@tools/setup.sh
 
+# The whole workspace, as the tests do: with a choice of crates, cargo unifies features anew and compiles dependencies twice.
 build: setup ## build the programs
-	@cargo build --locked --release -p cli -p orchestrator -p scan-worker
+	@cargo build --locked --release --workspace --bins

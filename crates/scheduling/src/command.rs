@@ -89,6 +89,48 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Bytes that the command takes in a log entry, estimated without encoding it: large parts are counted.
+    pub fn weight(&self) -> usize {
+        const SMALL: usize = 256;
+        match self {
+            Self::PutCorpus { key: _, spec } => SMALL + spec.url.len(),
+            Self::PutRuleset { units, corpora, .. } => {
+                let names = match corpora {
+                    CorpusSelection::All => 0,
+                    CorpusSelection::Named(names) => names.len() * 64,
+                };
+                SMALL + units.len() * 34 + names
+            }
+            Self::OpenSession { worker } => SMALL + worker.len(),
+            Self::EndSessions { sessions } => SMALL + sessions.len() * 32,
+            Self::GrantLeases { grants } => {
+                let targets = |grant: &Grant| match &grant.work {
+                    Work::Scan { targets, .. } => targets.len(),
+                    Work::List { .. } => 0,
+                };
+                grants.iter().map(|grant| 96 + targets(grant) * 32).sum()
+            }
+            Self::SettleAttempt { results, .. } => SMALL + results.iter().map(RulesetResult::weight).sum::<usize>(),
+            Self::AppendSegments { segments, gone, .. } => {
+                let gone = gone.iter().map(|(_, files)| 16 + files.len() * 5);
+                SMALL + segments.len() * 80 + gone.sum::<usize>()
+            }
+            Self::SettleListing { result: ListingResult::Failed { reason }, .. } => SMALL + reason.len(),
+            Self::SettleListing { .. } | Self::SetRulesetState { .. } | Self::AllocateNode => SMALL,
+        }
+    }
+}
+
+impl RulesetResult {
+    fn weight(&self) -> usize {
+        match &self.verdict {
+            Verdict::Done(done) => 96 + done.excepted.len() * 20,
+            Verdict::Failed { reason } | Verdict::Hindered { reason } => 64 + reason.len(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     pub session: SessionId,

@@ -26,8 +26,14 @@ use crate::raft::{LogEntry, machine::StateView};
 const MAX_QUEUE: usize = 65_536;
 /// Commands in one entry: large enough to make the cost of consensus vanish, small enough to send quickly.
 const MAX_COMMANDS: usize = 1024;
+/// Bytes in one entry, about: an entry must travel to every member in one message.
+const MAX_ENTRY_BYTES: usize = 8 << 20;
+/// A single command above this is refused: with its neighbours it would not fit a message.
+const MAX_COMMAND_BYTES: usize = 24 << 20;
 /// Jobs one session may have asked for.
 const MAX_CREDITS: u32 = 1024;
+
+const MAX_REASON_CHARS: usize = 1_000;
 
 /// One session as the leader sees it.
 struct Live {
@@ -65,6 +71,10 @@ impl Leading {
     pub(crate) fn enqueue_caller(&mut self, command: Command, reply: oneshot::Sender<Result<Vec<Event>, Error>>) {
         if self.queue.len() >= MAX_QUEUE {
             drop(reply.send(Err(Error::Overloaded))); // a caller that left needs no answer
+            return;
+        }
+        if command.weight() > MAX_COMMAND_BYTES {
+            drop(reply.send(Err(Error::TooLarge)));
             return;
         }
         self.queue.push_back((command, Origin::Caller(reply)));
@@ -175,6 +185,7 @@ impl Leading {
             command.map_err(|error| tonic::Status::from(error).message().to_owned()).and_then(|(lease, command)| {
                 match view.read(|state| state.lease(lease).map(|lease| lease.session)) {
                     Some(owner) if owner != from.session => Err(format!("lease {lease} is of session {owner}")),
+                    _ if command.weight() > MAX_COMMAND_BYTES => Err(Error::TooLarge.to_string()),
                     _ => Ok(command), // a lease that ended is refused by the log, in order with everything else
                 }
             });
@@ -240,8 +251,13 @@ impl Leading {
     /// The next log entry: everything queued, and grants for every free slot.
     pub(crate) fn next_proposal(&mut self, view: &StateView) -> Option<Proposal> {
         let mut batch = Batch::default();
-        for _ in 0..self.queue.len().min(MAX_COMMANDS) {
-            let (command, origin) = self.queue.pop_front()?;
+        let mut bytes = 0;
+        while batch.commands.len() < MAX_COMMANDS
+            && let Some((command, origin)) = self.queue.pop_front_if(|(command, _)| {
+                bytes += command.weight();
+                bytes <= MAX_ENTRY_BYTES || bytes == command.weight()
+            })
+        {
             batch.push(command, origin);
         }
         let at = now();
@@ -386,6 +402,11 @@ fn opened(events: &[Event]) -> Option<SessionId> {
     })
 }
 
+/// What a worker says to people; the state keeps less of it.
+fn bounded(reason: String) -> String {
+    reason.chars().take(MAX_REASON_CHARS).collect()
+}
+
 fn lease(lease: Option<v1::LeaseId>) -> Result<LeaseId, ConvertError> {
     lease.map(LeaseId::from).ok_or_else(ConvertError::missing("lease"))
 }
@@ -407,8 +428,8 @@ fn ruleset_result(result: v1::RulesetResult) -> Result<RulesetResult, ConvertErr
                 scanned_bytes: done.scanned_bytes,
             })
         }
-        v1::ruleset_result::Verdict::Failed(reason) => Verdict::Failed { reason },
-        v1::ruleset_result::Verdict::Hindered(reason) => Verdict::Hindered { reason },
+        v1::ruleset_result::Verdict::Failed(reason) => Verdict::Failed { reason: bounded(reason) },
+        v1::ruleset_result::Verdict::Hindered(reason) => Verdict::Hindered { reason: bounded(reason) },
     };
     Ok(RulesetResult { ruleset: types::RulesetId(result.ruleset_id), to: types::RulesetVersion(result.to), verdict })
 }
@@ -427,7 +448,7 @@ fn listed(settle: v1::SettleListing) -> Result<(LeaseId, Command), ConvertError>
     let lease = lease(settle.lease)?;
     let result = match settle.result.ok_or_else(ConvertError::missing("result"))? {
         v1::settle_listing::Result::Done(skipped) => ListingResult::Done { skipped: skipped.into() },
-        v1::settle_listing::Result::Failed(reason) => ListingResult::Failed { reason },
+        v1::settle_listing::Result::Failed(reason) => ListingResult::Failed { reason: bounded(reason) },
     };
     Ok((lease, Command::SettleListing { lease, result }))
 }

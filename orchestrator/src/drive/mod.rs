@@ -57,6 +57,8 @@ pub enum Error {
     Interrupted,
     #[error("too much is waiting; try again in a second")]
     Overloaded,
+    #[error("the command is too large for one log entry; send it in parts")]
+    TooLarge,
     #[error("the orchestrator is stopping")]
     Stopping,
 }

@@ -43,6 +43,7 @@ impl Node {
             drive::Error::NotLeader => self.redirect(),
             drive::Error::Interrupted | drive::Error::Stopping => Status::unavailable(error.to_string()),
             drive::Error::Overloaded => Status::resource_exhausted(error.to_string()),
+            drive::Error::TooLarge => Status::invalid_argument(error.to_string()),
         }
     }
 }

@@ -220,25 +220,10 @@ fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
     (start, end)
 }
 
-/// A rough size in memory and on disk, without encoding: the large parts are counted, the rest estimated.
+/// A rough size in memory and on disk, without encoding.
 fn size_of_payload(payload: &Payload) -> usize {
-    use scheduling::Command;
-    let EntryPayload::Normal(entry) = payload else {
-        return 256;
-    };
-    let size = |command: &Command| match command {
-        Command::PutRuleset { units, .. } => 512 + units.len() * 34,
-        Command::GrantLeases { grants } => grants.len() * 160,
-        Command::SettleAttempt { results, .. } => 128 + results.len() * 256,
-        Command::AppendSegments { segments, gone, .. } => {
-            128 + segments.len() * 64 + gone.iter().map(|(_, files)| 16 + files.len() * 3).sum::<usize>()
-        }
-        Command::EndSessions { sessions } => sessions.len() * 32,
-        Command::PutCorpus { .. }
-        | Command::SetRulesetState { .. }
-        | Command::OpenSession { .. }
-        | Command::SettleListing { .. }
-        | Command::AllocateNode => 256,
-    };
-    64 + entry.commands.iter().map(size).sum::<usize>()
+    match payload {
+        EntryPayload::Normal(entry) => 64 + entry.commands.iter().map(scheduling::Command::weight).sum::<usize>(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 256,
+    }
 }

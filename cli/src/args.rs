@@ -70,6 +70,13 @@ pub enum Command {
     /// Show what became of every file, as a sum that adds up
     Receipt(receipt::Args),
     /// Show members, leader, log and backlog of the cluster
+    #[command(after_help = "\
+Asks every member by itself, so it works while some are down, and says which.
+
+Examples:
+  dragnet status
+  dragnet status --cluster 127.0.0.1:7602
+  dragnet status --json | jq -r .member.address")]
     Status,
     /// Print completions for a shell
     Completions(completions::Args),

@@ -86,7 +86,7 @@ pub(super) fn receipts(hunts: &[v1::Hunt], out: &mut Out) -> Result<()> {
     for hunt in hunts {
         let receipt = Receipt::of(hunt)?;
         let name = format!("  {} v{}", receipt.ruleset, receipt.version);
-        table.row(row(name, receipt.corpus, &[receipt.clone()]));
+        table.row(row(name, receipt.corpus, std::slice::from_ref(&receipt)));
     }
     out.line(table)?;
     check(hunts)

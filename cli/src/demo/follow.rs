@@ -71,6 +71,9 @@ impl View {
     }
 
     fn show(&mut self, hunts: &[v1::Hunt], begun: Instant, out: &mut Out, now_please: bool) -> Result<()> {
+        if hunts.is_empty() {
+            return Ok(());
+        }
         let now = Instant::now();
         match self {
             Self::Bars(bars) => bars.update(hunts, now),
@@ -78,7 +81,7 @@ impl View {
                 let progress = Progress::sum(hunts);
                 speed.sample(now, progress.bytes_done);
                 let due = last.is_none_or(|last| now.duration_since(last) >= LINE_EVERY);
-                if hunts.is_empty() || !(due || now_please) {
+                if !due && !now_please {
                     return Ok(());
                 }
                 *last = Some(now);
@@ -107,12 +110,5 @@ impl View {
         if let Self::Bars(bars) = self {
             bars.clear();
         }
-    }
-}
-
-impl Drop for View {
-    /// The demo may be interrupted while bars are drawn.
-    fn drop(&mut self) {
-        self.clear();
     }
 }

@@ -44,7 +44,7 @@ impl Examples {
         folders(&self.root.join("rules-next"))
     }
 
-    /// The version of a ruleset before the given later one.
+    /// Harmless files that look like what the rules hunt.
     pub(super) fn samples(&self) -> Result<Vec<PathBuf>> {
         let samples = entries(&self.root.join("samples"))?;
         Ok(samples.into_iter().filter(|path| path.is_file()).collect())

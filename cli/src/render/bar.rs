@@ -76,6 +76,13 @@ impl HuntBars {
     }
 }
 
+/// Whatever ends the watch, no half-drawn bar stays behind.
+impl Drop for HuntBars {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl Default for HuntBars {
     fn default() -> Self {
         Self::new()

@@ -28,10 +28,10 @@ pub fn bytes(bytes: u64) -> String {
         return format!("{bytes} B");
     }
     let mut scale = 0;
-    while bytes >> (10 * (scale + 2)) != 0 && scale + 1 < UNITS.len() {
+    while scale + 1 < UNITS.len() && bytes >> (10 * (scale + 2)) != 0 {
         scale += 1;
     }
-    let tenths = u128::from(bytes) * 10 >> (10 * (scale + 1));
+    let tenths = (u128::from(bytes) * 10) >> (10 * (scale + 1));
     let unit = UNITS[scale];
     if tenths < 1000 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
 }

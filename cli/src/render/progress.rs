@@ -76,7 +76,8 @@ impl Speed {
             return 0;
         };
         let millis = last_at.duration_since(first_at).as_millis();
-        if millis == 0 { 0 } else { u64::try_from(u128::from(last - first) * 1000 / millis).unwrap_or(u64::MAX) }
+        let per_second = (u128::from(last - first) * 1000).checked_div(millis).unwrap_or(0);
+        u64::try_from(per_second).unwrap_or(u64::MAX)
     }
 
     /// `310 MiB/s  12 s left`; only the speed when all is done, empty while nothing is known.

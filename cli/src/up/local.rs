@@ -296,7 +296,7 @@ async fn wait_members(addresses: Vec<String>) {
 
 /// The leader knows a worker.
 async fn wait_worker(addresses: Vec<String>) {
-    while !leader_status(&addresses).await.is_some_and(|status| status.sessions > 0) {
+    while leader_status(&addresses).await.is_none_or(|status| status.sessions == 0) {
         sleep(POLL).await;
     }
 }

@@ -3,6 +3,8 @@
 //! They are started from the folder of the tested executable, so `cargo test --workspace` or
 //! `cargo build` has to have built them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod cluster;
 mod hunting;
 mod running;

@@ -24,7 +24,7 @@ const PAUSE_BETWEEN_ROUNDS: Duration = Duration::from_millis(150);
 pub enum Error {
     #[error("{address:?} is no address of the form HOST:PORT")]
     Address { address: String, source: tonic::transport::Error },
-    #[error("no leader answered within {waited:?} at {addresses}; is the cluster up?")]
+    #[error("no leader answered within {:.1} s at {addresses}; is the cluster up?", .waited.as_secs_f64())]
     NoLeader { waited: Duration, addresses: String, source: Box<Status> },
     /// The leader answered with an error that trying again does not mend.
     #[error("{}", .0.message())]

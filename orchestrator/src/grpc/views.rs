@@ -167,7 +167,7 @@ impl Wanted<'_> {
             .filter(move |(_, _, _, ruleset)| fits(self.ruleset, &ruleset.key.name))
     }
 
-    /// Where the findings of each segment's latest done version lie.
+    /// Where the findings of each segment's latest done version lie, by corpus, segment and ruleset.
     pub(crate) fn findings(&self, state: &State, storage_url: &str) -> Vec<v1::FindingsObject> {
         let objects = self.pairs(state).flat_map(|(corpus_id, corpus, ruleset_id, ruleset)| {
             let coverage = state.coverage(corpus_id, ruleset_id);
@@ -186,7 +186,14 @@ impl Wanted<'_> {
                 })
             })
         });
-        objects.collect()
+        let mut objects: Vec<_> = objects.collect();
+        // What is about the same files stands together, so that a reader can merge rulesets segment by segment.
+        let place = |object: &v1::FindingsObject| {
+            let segment = object.segment.as_ref().map_or(0, |segment| segment.ordinal);
+            (object.corpus_id, segment, object.ruleset_id)
+        };
+        objects.sort_by_key(place);
+        objects
     }
 
     /// Files without an answer at each segment's latest done version.

@@ -71,6 +71,9 @@ pub fn config(cluster_id: &str, keep_log_entries: u64) -> Result<Arc<openraft::C
         install_snapshot_timeout: 60_000,
         max_payload_entries: 256,
         enable_pre_vote: Some(true),
+        // A leader that restarts would lead on in its old term before it has replayed its log; workers would
+        // meet a state of the past. It stands for election like everyone, and leads with a term of its own.
+        enable_leader_restore: Some(false),
         ..openraft::Config::default()
     };
     config.validate().map(Arc::new)

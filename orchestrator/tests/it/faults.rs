@@ -71,6 +71,42 @@ async fn the_leader_killed_in_the_middle_of_a_sweep_loses_and_doubles_nothing() 
 }
 
 #[tokio::test]
+async fn a_leader_killed_and_restarted_at_once_loses_and_doubles_nothing() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.put_corpus("files").await;
+    cluster.put_ruleset("one", "rule one {condition: true}").await;
+    let account = Arc::default();
+    let _workers: Vec<_> =
+        ["a", "b"].into_iter().map(|name| FakeWorker::start(script(&cluster, name, &account))).collect();
+    eventually("the sweep is under way", async || (settled(&account) > 30).then_some(())).await;
+    let leader = cluster.wait_for_leader().await;
+    let term = cluster.status(leader).await.unwrap().term;
+
+    cluster.kill(leader);
+    cluster.restart(leader);
+
+    check_complete(&cluster, &account, 1).await;
+    let now = cluster.wait_for_leader().await;
+    assert!(cluster.status(now).await.unwrap().term > term, "whoever leads now was elected");
+    cluster.check_replicas_agree().await;
+}
+
+#[tokio::test]
+async fn a_single_orchestrator_killed_in_the_middle_of_a_sweep_goes_on_where_it_was() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.put_corpus("files").await;
+    cluster.put_ruleset("one", "rule one {condition: true}").await;
+    let account = Arc::default();
+    let _worker = FakeWorker::start(script(&cluster, "a", &account));
+    eventually("the sweep is under way", async || (settled(&account) > 30).then_some(())).await;
+
+    cluster.kill(0);
+    cluster.restart(0);
+
+    check_complete(&cluster, &account, 1).await;
+}
+
+#[tokio::test]
 async fn a_follower_killed_and_restarted_catches_up() {
     let mut cluster = Cluster::start(3).await;
     cluster.put_corpus("files").await;

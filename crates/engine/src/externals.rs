@@ -20,7 +20,7 @@ pub struct External {
 
 pub const EXTERNALS: [External; 4] = [
     External { name: "filename", kind: ExternalKind::Text, meaning: "last part of the file's path" },
-    External { name: "filepath", kind: ExternalKind::Text, meaning: "the file's path in its corpus" },
+    External { name: "filepath", kind: ExternalKind::Text, meaning: "the file's absolute path" },
     External {
         name: "extension",
         kind: ExternalKind::Text,
@@ -42,7 +42,7 @@ pub struct FileFacts {
 }
 
 impl FileFacts {
-    /// Facts of a file by its path in the corpus, `/`-separated.
+    /// Facts of a file by its path, `/`-separated; where files are scanned, the absolute one.
     ///
     /// `.bashrc` has no extension, that of `a.tar.GZ` is `.gz`; only ASCII letters are lowered.
     pub fn new(filepath: &[u8], file_size: u64) -> Self {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Digest, RulesetArtifact, RulesetSource};
+use types::{Digest, RulesetArtifact, RulesetSource, UnitSource};
 
 use crate::{
+    kinds::{ByKind, KindSources},
     split::members,
     syntax::{self, Item},
 };
@@ -37,8 +38,8 @@ impl Owners {
 /// What to scan with, so that what an older version found need not be found again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Program {
-    /// What to compile, ordered by namespace. Empty when nothing is new: then nothing is scanned either.
-    pub sources: Vec<RulesetSource>,
+    /// What to compile. Empty when nothing is new: then nothing is scanned either.
+    pub sources: KindSources,
     /// Rules whose findings count. The sources hold others too, which these depend on: drop their hits.
     pub owners: Owners,
     /// Units of both versions, sorted: what was found for them still holds.
@@ -58,29 +59,30 @@ pub fn owner(artifact: &RulesetArtifact) -> Owners {
 ///
 /// Errors: none. Cost: parses again the few sources that have such sets.
 pub fn program(to: &RulesetArtifact, from: Option<&RulesetArtifact>) -> Program {
-    let Some(from) = from else {
-        let sources = to.sources.iter().map(|source| expanded(&source.namespace, &source.text)).collect();
-        return Program { sources, owners: owner(to), carried: Vec::new() };
-    };
-    let old: BTreeSet<_> = from.units.iter().map(|unit| unit.digest).collect();
+    let old: BTreeSet<_> = from.iter().flat_map(|from| &from.units).map(|unit| unit.digest).collect();
+    let new: Vec<_> = to.units.iter().filter(|unit| !old.contains(&unit.digest)).collect();
+    Program {
+        sources: KindSources::new(ByKind::from_fn(|kind| {
+            sources(to, new.iter().filter(|unit| unit.gate.admits(kind)))
+        })),
+        owners: owners(to, |digest| !old.contains(&digest)),
+        carried: to.units.iter().map(|unit| unit.digest).filter(|digest| old.contains(digest)).collect(),
+    }
+}
+
+/// The texts that the given units compile from, by namespace.
+fn sources<'u>(to: &RulesetArtifact, units: impl Iterator<Item = &'u &'u UnitSource>) -> Vec<RulesetSource> {
     let mut texts: BTreeMap<u32, Wanted> = BTreeMap::new();
-    for unit in to.units.iter().filter(|unit| !old.contains(&unit.digest)) {
+    for unit in units {
         let wanted = texts.entry(unit.source).or_default();
         wanted.whole |= unit.ranges.is_empty();
         wanted.ranges.extend(&unit.ranges);
     }
-    let sources = texts
-        .iter()
-        .map(|(index, wanted)| {
-            let RulesetSource { namespace, text } = &to.sources[*index as usize];
-            if wanted.whole { expanded(namespace, text) } else { expanded(namespace, &wanted.cut(text)) }
-        })
-        .collect();
-    Program {
-        sources,
-        owners: owners(to, |digest| !old.contains(&digest)),
-        carried: to.units.iter().map(|unit| unit.digest).filter(|digest| old.contains(digest)).collect(),
-    }
+    let source = |(index, wanted): (&u32, &Wanted)| {
+        let RulesetSource { namespace, text } = &to.sources[*index as usize];
+        if wanted.whole { expanded(namespace, text) } else { expanded(namespace, &wanted.cut(text)) }
+    };
+    texts.iter().map(source).collect()
 }
 
 fn owners(artifact: &RulesetArtifact, wanted: impl Fn(Digest) -> bool) -> Owners {

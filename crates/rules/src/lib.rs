@@ -11,6 +11,8 @@
 
 mod delta;
 mod diagnose;
+mod gate;
+mod kinds;
 mod lexical;
 mod load;
 mod split;
@@ -18,6 +20,7 @@ mod syntax;
 
 pub use delta::{Owners, Program, owner, program};
 pub use diagnose::{MAX_PROBLEMS, Problem, Severity, render};
+pub use kinds::{ByKind, KindSources, programs_of};
 pub use lexical::{MAX_NESTING, refusals};
 pub use load::{LoadError, LoadedSource, MAX_INCLUDE_DEPTH, Origin, load};
 pub use split::split;

@@ -10,10 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Digest, RulesetArtifact, RulesetSource, UnitSource};
+use types::{Digest, Gate, RulesetArtifact, RulesetSource, UnitSource};
 
 use crate::{
-    lexical,
+    gate, lexical,
     syntax::{self, Item, Rule},
 };
 
@@ -52,7 +52,7 @@ fn whole(source: &RulesetSource, index: u32) -> UnitSource {
     let mut parts = vec![WHOLE_SOURCE, source.namespace.as_bytes()];
     // The lexer loses nothing but blanks and comments, whatever the text is.
     parts.extend(lexical::Lexer::new(&source.text).map(|lexeme| &source.text.as_bytes()[lexeme.range]));
-    UnitSource { digest: Digest::of_parts(parts), source: index, rules, ranges: Vec::new() }
+    UnitSource { digest: Digest::of_parts(parts), source: index, rules, ranges: Vec::new(), gate: Gate::Any }
 }
 
 /// A source that can be split.
@@ -63,6 +63,8 @@ struct Source<'a> {
     rules: Vec<usize>,
     /// Per rule the earlier rules it names, by index among the rules.
     needs: Vec<BTreeSet<usize>>,
+    /// Per rule which files its own condition can hold for.
+    gates: Vec<Gate>,
     /// The first import of each module, by index among the items.
     modules: BTreeMap<&'a str, usize>,
 }
@@ -72,6 +74,7 @@ impl<'a> Source<'a> {
         let items = syntax::parse(&source.text)?;
         let mut rules = Vec::new();
         let mut needs = Vec::new();
+        let mut gates: Vec<Gate> = Vec::new();
         let mut modules = BTreeMap::new();
         let mut earlier: BTreeMap<&str, usize> = BTreeMap::new();
         let mut steps = 0;
@@ -82,15 +85,23 @@ impl<'a> Source<'a> {
                 }
                 Item::Rule(rule) => {
                     let named = needed(rule, &earlier, &mut steps)?;
+                    let known = gate::Known {
+                        imported: &|module| modules.contains_key(module),
+                        rule: &|name| earlier.get(name).map_or(Gate::Any, |index| gates[*index]),
+                        // The rule itself is a member too, and false there.
+                        rules: &|prefix| members(prefix, &earlier).map(|(_, index)| gates[index]).collect(),
+                    };
+                    let gate = gate::of_condition(&rule.condition, &known);
                     if earlier.insert(rule.name, rules.len()).is_some() {
                         return None;
                     }
                     rules.push(at);
                     needs.push(named);
+                    gates.push(gate);
                 }
             }
         }
-        Some(Self { namespace: &source.namespace, items, rules, needs, modules })
+        Some(Self { namespace: &source.namespace, items, rules, needs, gates, modules })
     }
 
     fn rule(&self, index: usize) -> &Rule<'a> {
@@ -113,9 +124,15 @@ impl<'a> Source<'a> {
                 let digest = Digest::of_parts(parts.chain(governing.iter().map(|digest| &digest.as_bytes()[..])));
                 let roots = globals.iter().copied().chain([index]);
                 let ranges = self.ranges(&self.closure(roots, &mut steps)?)?;
-                Some(UnitSource { digest, source, rules: vec![self.rule(index).name.to_owned()], ranges })
+                let rules = vec![self.rule(index).name.to_owned()];
+                Some(UnitSource { digest, source, rules, ranges, gate: self.gate(index, &globals) })
             })
             .collect()
+    }
+
+    /// A rule does not match where its own condition, or one of the global rules, does not hold.
+    fn gate(&self, index: usize, globals: &[usize]) -> Gate {
+        globals.iter().map(|global| self.gates[*global]).fold(self.gates[index], Gate::and)
     }
 
     /// Per rule the digest of its tokens, of the rules it names, and of the modules it names. Global rules

@@ -51,6 +51,14 @@ pub(crate) struct Rule<'a> {
     /// Every name in the condition that may be a rule, a module, a variable or a function; fields are left out.
     pub(crate) mentions: BTreeSet<&'a str>,
     pub(crate) wildcards: Vec<Wildcard<'a>>,
+    /// The condition's tokens.
+    pub(crate) condition: Vec<Word<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word<'a> {
+    pub(crate) kind: SyntaxKind,
+    pub(crate) text: &'a str,
 }
 
 /// `prefix*` in a set of rules.
@@ -115,12 +123,14 @@ fn rule<'a>(text: &'a str, tokens: Vec<Token>, condition: usize, wildcards: &[Ra
     let head = tokens.iter().position(|token| token.kind == SyntaxKind::RULE_KW)?;
     let range = tokens.first()?.range.start..tokens.last()?.range.end;
     let mut mentions = BTreeSet::new();
-    let mut previous = SyntaxKind::CONDITION_KW;
+    let mut previous = [SyntaxKind::CONDITION_KW; 2];
     for token in &tokens[condition..] {
-        if token.kind == SyntaxKind::IDENT && previous != SyntaxKind::DOT {
+        // A field stands behind one dot; behind the two of a range stands a name.
+        let is_field = previous[1] == SyntaxKind::DOT && previous[0] != SyntaxKind::DOT;
+        if token.kind == SyntaxKind::IDENT && !is_field {
             mentions.insert(word(token));
         }
-        previous = token.kind;
+        previous = [previous[1], token.kind];
     }
     let first = wildcards.partition_point(|wildcard| wildcard.start < range.start);
     let wildcards: Vec<_> = wildcards[first..]
@@ -134,20 +144,23 @@ fn rule<'a>(text: &'a str, tokens: Vec<Token>, condition: usize, wildcards: &[Ra
     let mut written = Vec::with_capacity(tokens.len() + wildcards.len());
     let mut stars = wildcards.iter().peekable();
     for token in &tokens {
-        written.push(word(token));
+        written.push(Word { kind: token.kind, text: word(token) });
         // The star is not among the tokens: it was blanked out.
         if stars.next_if(|wildcard| wildcard.range.start == token.range.start).is_some() {
-            written.push("*");
+            written.push(Word { kind: SyntaxKind::ASTERISK, text: "*" });
         }
     }
     if stars.next().is_some() {
         return None;
     }
+    // Between the keyword with its colon and the brace that ends the rule.
+    let [_, _, body @ .., _] = &written[condition..] else { return None };
     Some(Rule {
+        condition: body.to_vec(),
         name: word(tokens.get(head + 1)?),
         global: tokens[..head].iter().any(|token| token.kind == SyntaxKind::GLOBAL_KW),
         range,
-        tokens: written,
+        tokens: written.iter().map(|word| word.text).collect(),
         mentions,
         wildcards,
     })

@@ -20,5 +20,7 @@ pub use ids::{
 pub use listing::Skipped;
 pub use name::{CorpusKey, Name, NameError, RulesetKey, Tenant};
 pub use outcome::{Exception, Outcome, OutcomeCounts};
-pub use ruleset::{CorpusSelection, MAX_RULESET_BYTES, RulesetArtifact, RulesetSource, UnitSource, VersionError};
+pub use ruleset::{
+    CorpusSelection, FileKind, Gate, MAX_RULESET_BYTES, RulesetArtifact, RulesetSource, UnitSource, VersionError,
+};
 pub use segment::{CorpusSpec, MAX_SEGMENT_BYTES, MAX_SEGMENT_FILES, SegmentDescriptor};

@@ -32,6 +32,84 @@ pub struct RulesetSource {
     pub text: String,
 }
 
+/// What a file is, as far as its first bytes tell.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum FileKind {
+    Other,
+    /// Begins with `7f 45 4c 46`, whatever follows.
+    Elf,
+    /// Begins with `MZ`, whatever follows.
+    Pe,
+}
+
+impl FileKind {
+    pub const ALL: [Self; 3] = [Self::Other, Self::Elf, Self::Pe];
+
+    /// As many first bytes as [`FileKind::of`] looks at.
+    pub const LOOKS_AT: usize = 4;
+
+    /// The kind of a file that begins so.
+    pub fn of(first_bytes: &[u8]) -> Self {
+        match first_bytes {
+            [0x7f, b'E', b'L', b'F', ..] => Self::Elf,
+            [b'M', b'Z', ..] => Self::Pe,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Which files a unit can match at all. A unit is left out of the program that scans other files, and with it
+/// the modules it imports: libyara builds all of a module's structures for every file it scans.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// Nothing is known.
+    #[default]
+    Any,
+    /// No file but of [`FileKind::Elf`], proven from the condition.
+    Elf,
+    /// No file but of [`FileKind::Pe`], proven from the condition.
+    Pe,
+    /// No file of [`FileKind::Other`], proven from the condition.
+    ElfOrPe,
+}
+
+impl Gate {
+    /// Whether a unit with this gate must see files of that kind.
+    pub fn admits(self, kind: FileKind) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Elf => kind == FileKind::Elf,
+            Self::Pe => kind == FileKind::Pe,
+            Self::ElfOrPe => kind != FileKind::Other,
+        }
+    }
+
+    /// Of what holds when both hold. What can never hold keeps the first gate.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Any, gate) | (gate, Self::Any) => gate,
+            (Self::ElfOrPe, gate) | (gate, Self::ElfOrPe) => gate,
+            (gate @ (Self::Elf | Self::Pe), Self::Elf | Self::Pe) => gate,
+        }
+    }
+
+    /// Of what holds when one of them holds.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => Self::Any,
+            (one, same) if one == same => one,
+            (Self::Elf | Self::Pe | Self::ElfOrPe, Self::Elf | Self::Pe | Self::ElfOrPe) => Self::ElfOrPe,
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        *self == Self::Any
+    }
+}
+
 /// One unit: a rule with everything its answer depends on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct UnitSource {
@@ -44,6 +122,9 @@ pub struct UnitSource {
     /// Byte ranges of the source, in ascending order, that compile to this unit alone: imports, the
     /// rules it needs, the global rules, itself. Empty: the whole source.
     pub ranges: Vec<(u32, u32)>,
+    /// Derived from the rule's text, so the digest does not cover it.
+    #[serde(default, skip_serializing_if = "Gate::is_any")]
+    pub gate: Gate,
 }
 
 /// An immutable ruleset version as kept in object storage: sources and how they split into units.

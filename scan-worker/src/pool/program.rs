@@ -1,6 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
-use types::{Digest, RulesetSource};
+use rules::KindSources;
+use types::Digest;
 
 /// What leads one ruleset from one version to another, ready to be compiled together with others.
 #[derive(Debug)]
@@ -9,7 +10,7 @@ pub struct Part {
     pub name: String,
     pub from: Option<Digest>,
     pub to: Digest,
-    pub sources: Arc<Vec<RulesetSource>>,
+    pub sources: Arc<KindSources>,
     pub owners: rules::Owners,
     /// Units of both versions, sorted.
     pub carried: Vec<Digest>,
@@ -28,7 +29,7 @@ impl Part {
     }
 
     pub fn source_bytes(&self) -> usize {
-        self.sources.iter().map(|source| source.text.len()).sum()
+        self.sources.bytes()
     }
 }
 
@@ -46,7 +47,9 @@ impl Program {
         self.parts.iter().map(|part| (part.from, part.to)).collect()
     }
 
+    /// Bytes that a scanner compiles: what several kinds of files need counts as often as it is compiled.
     pub fn source_bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.source_bytes()).sum()
+        let (kinds, _) = rules::programs_of(self.parts.iter().map(|part| &*part.sources));
+        kinds.into_iter().flat_map(|kind| self.parts.iter().map(move |part| part.sources.bytes_for(kind))).sum()
     }
 }

@@ -1,6 +1,6 @@
 use std::{fs::File, os::unix::fs::FileExt, time::Duration};
 
-use engine::{FileFacts, ScanError, Scanner};
+use engine::{FileFacts, KindScanner, ScanError};
 use sha2::{Digest as _, Sha256};
 
 use crate::wire::{FileToScan, FileVerdict, HashWish, Hit};
@@ -11,7 +11,7 @@ const HASH_STEP_BYTES: usize = 256 << 10;
 
 /// Scans one open file with everything that is owed to it.
 pub(super) fn scan(
-    scanner: &mut Scanner<'_>,
+    scanner: &mut KindScanner<'_>,
     file: &File,
     wanted: &FileToScan,
     timeout: Duration,

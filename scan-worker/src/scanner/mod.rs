@@ -13,7 +13,7 @@ pub use sandbox::Sandbox;
 
 use std::{collections::BTreeMap, fs::File, os::fd::OwnedFd, time::Duration};
 
-use engine::Compiled;
+use engine::KindCompiled;
 
 use crate::wire::{self, Answer, Blocking, FileToScan, GuiltyPart, LoadPart, ProgramId, Progress, Reply, Request};
 
@@ -44,7 +44,7 @@ pub fn run(sandbox: &Sandbox) -> Result<(), Error> {
     let progress = Progress::from_fd(socket.descriptor()?);
     let mut desk = Desk { socket, progress, file_timeout: Duration::from_millis(file_timeout_ms), buffer: Vec::new() };
 
-    let mut programs: BTreeMap<ProgramId, Compiled> = BTreeMap::new();
+    let mut programs: BTreeMap<ProgramId, KindCompiled> = BTreeMap::new();
     let mut next = desk.socket.receive()?;
     while let Some(request) = next {
         next = match request {
@@ -68,12 +68,12 @@ pub fn run(sandbox: &Sandbox) -> Result<(), Error> {
 
 fn load(
     desk: &mut Desk,
-    programs: &mut BTreeMap<ProgramId, Compiled>,
+    programs: &mut BTreeMap<ProgramId, KindCompiled>,
     program: ProgramId,
     parts: &[LoadPart],
 ) -> Result<(), wire::Error> {
-    let parts: Vec<_> = parts.iter().map(|LoadPart { name, sources }| engine::Part { name, sources }).collect();
-    let guilty = match engine::compile(&parts) {
+    let parts: Vec<_> = parts.iter().map(|LoadPart { name, sources }| engine::KindPart { name, sources }).collect();
+    let guilty = match engine::compile_kinds(&parts) {
         Ok(compiled) => {
             programs.insert(program, compiled);
             Vec::new()
@@ -96,12 +96,12 @@ struct Desk {
 }
 
 impl Desk {
-    /// Scans batch after batch with one libyara scanner, until the program changes. Returns the request that
+    /// Scans batch after batch with the same libyara scanners, until the program changes. Returns the request that
     /// ended the row.
     fn scan_while(
         &mut self,
         program: ProgramId,
-        compiled: &Compiled,
+        compiled: &KindCompiled,
         mut files: Vec<FileToScan>,
     ) -> Result<Option<Request>, Error> {
         let mut scanner = compiled.scanner().map_err(Error::Engine)?;

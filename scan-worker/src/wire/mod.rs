@@ -16,8 +16,8 @@ pub use socket::{Blocking, Connection, Error, Received};
 
 use std::sync::Arc;
 
+use rules::KindSources;
 use serde::{Deserialize, Serialize};
-use types::RulesetSource;
 
 /// Files in one message. The kernel takes 253 descriptors at most; beyond some dozens nothing is gained.
 pub const MAX_FILES_PER_BATCH: usize = 64;
@@ -55,7 +55,7 @@ pub enum Request {
 pub struct LoadPart {
     /// Who is named when it does not compile.
     pub name: String,
-    pub sources: Arc<Vec<RulesetSource>>,
+    pub sources: Arc<KindSources>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub struct FileToScan {
     pub sequence: u64,
     pub size: u64,
     pub hash: HashWish,
-    /// Its path in the corpus, `/`-separated, whatever its encoding.
+    /// Its absolute path, `/`-separated, whatever its encoding.
     #[serde(with = "as_bytes")]
     pub path: Vec<u8>,
 }

@@ -6,7 +6,7 @@ use engine::Hit;
 use rules::{Program, program, split};
 use types::{Digest, RulesetArtifact, RulesetSource};
 
-use crate::{compiled, hits, source};
+use crate::{compiled_kinds, kind_hits, source};
 
 /// Sample index, owning unit, and all that was found.
 pub(crate) type Finding = (usize, Digest, String);
@@ -26,9 +26,9 @@ pub(crate) fn findings(program: &Program, samples: &[Vec<u8>]) -> BTreeSet<Findi
     if program.sources.is_empty() {
         return BTreeSet::new();
     }
-    let compiled = compiled(&program.sources);
+    let compiled = compiled_kinds(&program.sources);
     let scan = |(index, bytes): (usize, &Vec<u8>)| {
-        hits(&compiled, bytes).into_iter().filter_map(move |hit| finding(program, index, &hit)).collect::<Vec<_>>()
+        kind_hits(&compiled, bytes).into_iter().filter_map(move |hit| finding(program, index, &hit)).collect::<Vec<_>>()
     };
     samples.iter().enumerate().flat_map(scan).collect()
 }

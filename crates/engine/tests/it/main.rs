@@ -4,12 +4,13 @@
 
 mod check;
 mod delta;
+mod gates;
 mod random;
 mod scan;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use engine::{Compiled, FileFacts, Hit, Part, compile};
+use engine::{Compiled, FileFacts, Hit, KindCompiled, KindPart, Part, compile, compile_kinds};
 use types::RulesetSource;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -26,6 +27,16 @@ fn compiled(sources: &[RulesetSource]) -> Compiled {
 fn hits(compiled: &Compiled, bytes: &[u8]) -> Vec<Hit> {
     let facts = FileFacts::new(b"dir/sample.bin", bytes.len() as u64);
     compiled.scanner().unwrap().scan_mem(bytes, &facts, TIMEOUT).unwrap()
+}
+
+/// Hits over one buffer with what is compiled for its kind.
+fn kind_hits(compiled: &KindCompiled, bytes: &[u8]) -> Vec<Hit> {
+    let facts = FileFacts::new(b"dir/sample.bin", bytes.len() as u64);
+    compiled.scanner().unwrap().scan_mem(bytes, &facts, TIMEOUT).unwrap()
+}
+
+fn compiled_kinds(sources: &rules::KindSources) -> KindCompiled {
+    compile_kinds(&[KindPart { name: "rules", sources }]).unwrap()
 }
 
 /// Names of the rules that fire on one buffer, with one source of rules.

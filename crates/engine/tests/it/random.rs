@@ -10,10 +10,10 @@ use types::RulesetSource;
 use crate::delta::{assert_delta, samples};
 
 /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +21,7 @@ impl Random {
         usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(crate) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len())]
     }
 }
@@ -211,7 +211,7 @@ fn mangled_rules_are_refused_or_accepted_but_never_stop_the_process() {
             assert!(rules::render(&problems, false).contains("error"));
         } else {
             let program = rules::program(&artifact, None);
-            crate::hits(&crate::compiled(&program.sources), b"alpha x");
+            crate::kind_hits(&crate::compiled_kinds(&program.sources), b"alpha x");
         }
     }
     assert!((100..2900).contains(&accepted), "{accepted} accepted: some of both");

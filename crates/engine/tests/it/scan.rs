@@ -128,7 +128,7 @@ fn a_set_of_rules_holds_the_rules_that_delta_writes_out() {
         hits(&compiled(sources), b"").into_iter().map(|hit| (hit.namespace, hit.rule)).collect()
     };
     let alone: BTreeSet<_> = sources.iter().flat_map(|source| names(std::slice::from_ref(source))).collect();
-    assert_eq!(names(&program.sources), alone);
+    assert_eq!(names(program.sources.get(types::FileKind::Other)), alone);
     assert!(!alone.iter().any(|(_, rule)| rule == "a2" || rule == "b"));
     // What it is for: as written, libyara counts a1 once per namespace, and b fires.
     assert_ne!(names(&sources), alone, "libyara was mended: the sets need not be written out any more");

@@ -1,5 +1,6 @@
 mod delta;
 mod diagnose;
+mod gate;
 mod load;
 mod split;
 

@@ -102,6 +102,14 @@ fn a_field_or_a_loop_variable_is_not_a_dependency_but_a_rule_is() {
 }
 
 #[test]
+fn a_name_behind_the_dots_of_a_range_is_a_dependency() {
+    let text = "import \"elf\" rule x { condition: for any i in (1..elf.number_of_sections) : (i > 2) }";
+    assert!(text_of(&artifact(text), "x").contains("import"));
+    let spaced = text.replace("1..elf", "1 .. elf");
+    assert!(text_of(&artifact(&spaced), "x").contains("import"));
+}
+
+#[test]
 fn a_rule_that_names_itself_does_not_hang() {
     assert_eq!(artifact("rule a_1 { condition: a_1 or any of (a_*) }").units.len(), 1);
 }

@@ -1,0 +1,102 @@
+//! One program per kind of file, so that a file is only scanned for what could match it.
+
+use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt, time::Duration};
+
+use rules::{ByKind, KindSources};
+use types::FileKind;
+
+use crate::{CompileFailure, Compiled, FileFacts, Hit, Part, PartFailure, ScanError, Scanner, compile};
+
+/// [`Part`] with sources per kind of file.
+#[derive(Clone, Copy, Debug)]
+pub struct KindPart<'a> {
+    /// Who is named when it does not compile.
+    pub name: &'a str,
+    pub sources: &'a KindSources,
+}
+
+/// The programs of some parts. Kinds for which the parts have the same sources share one.
+#[derive(Debug)]
+pub struct KindCompiled {
+    programs: Vec<Compiled>,
+    /// Index into `programs`.
+    of: ByKind<usize>,
+}
+
+/// Compiles parts into as few programs as serve all kinds of files; see [`compile`].
+///
+/// Errors: a part is named once, whatever the number of programs that it does not compile in.
+pub fn compile_kinds(parts: &[KindPart<'_>]) -> Result<KindCompiled, CompileFailure> {
+    let (kinds, of) = rules::programs_of(parts.iter().map(|part| part.sources));
+    let mut programs = Vec::with_capacity(kinds.len());
+    let mut guilty: BTreeMap<usize, PartFailure> = BTreeMap::new();
+    for kind in kinds {
+        let of_kind: Vec<_> =
+            parts.iter().map(|part| Part { name: part.name, sources: part.sources.get(kind) }).collect();
+        match compile(&of_kind) {
+            Ok(compiled) => programs.push(compiled),
+            Err(failure) => {
+                for failed in failure.parts {
+                    guilty.entry(failed.part).or_insert(failed);
+                }
+            }
+        }
+    }
+    if guilty.is_empty() {
+        Ok(KindCompiled { programs, of })
+    } else {
+        Err(CompileFailure { parts: guilty.into_values().collect() })
+    }
+}
+
+impl KindCompiled {
+    /// A scanner over these programs; see [`Compiled::scanner`].
+    pub fn scanner(&self) -> Result<KindScanner<'_>, ScanError> {
+        let scanners = self.programs.iter().map(Compiled::scanner).collect::<Result<_, _>>()?;
+        Ok(KindScanner { scanners, of: self.of })
+    }
+
+    /// How many programs there are.
+    pub fn programs(&self) -> usize {
+        self.programs.len()
+    }
+}
+
+/// Scans each file with the program of its kind.
+#[derive(Debug)]
+pub struct KindScanner<'c> {
+    scanners: Vec<Scanner<'c>>,
+    /// Index into `scanners`.
+    of: ByKind<usize>,
+}
+
+impl<'c> KindScanner<'c> {
+    /// See [`Scanner::scan_mem`].
+    pub fn scan_mem(&mut self, bytes: &[u8], facts: &FileFacts, timeout: Duration) -> Result<Vec<Hit>, ScanError> {
+        self.scanner_of(FileKind::of(bytes)).scan_mem(bytes, facts, timeout)
+    }
+
+    /// See [`Scanner::scan_fd`].
+    pub fn scan_fd(&mut self, file: &File, facts: &FileFacts, timeout: Duration) -> Result<Vec<Hit>, ScanError> {
+        let kind = if self.scanners.len() > 1 { kind_of(file)? } else { FileKind::Other };
+        self.scanner_of(kind).scan_fd(file, facts, timeout)
+    }
+
+    fn scanner_of(&mut self, kind: FileKind) -> &mut Scanner<'c> {
+        &mut self.scanners[*self.of.get(kind)]
+    }
+}
+
+fn kind_of(file: &File) -> Result<FileKind, ScanError> {
+    let mut first = [0; FileKind::LOOKS_AT];
+    let mut read = 0;
+    while read < first.len() {
+        match file.read_at(&mut first[read..], read as u64) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(ScanError::Unreadable),
+        }
+    }
+    Ok(FileKind::of(&first[..read]))
+}

@@ -97,6 +97,13 @@ impl Cluster {
         text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
     }
 
+    /// The same for a command that may fail: while members come and go, an answer is not owed.
+    pub(crate) fn try_objects(&self, args: &[&str]) -> Option<Vec<Value>> {
+        let output = self.run(&[args, &["--json"]].concat());
+        let lines = stdout(&output);
+        output.status.success().then(|| lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.up_pid().cast_signed()).unwrap(), signal).unwrap();
     }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod cluster;
+mod faults;
 mod hunting;
 mod running;
 mod without_cluster;

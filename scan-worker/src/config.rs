@@ -1,6 +1,6 @@
 //! What the user wrote, and what the worker runs with.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -40,6 +40,11 @@ pub struct Args {
     /// Address space of one scanner process, in MiB: rules, mapped file, working memory [default: 2048]
     #[arg(long, env = "DRAGNET_MEMORY_LIMIT_MIB", value_name = "MIB")]
     pub memory_limit_mib: Option<NonZeroU32>,
+
+    /// A folder that is in no corpus, even where one holds it: the state of Dragnet itself. The object storage is
+    /// left out anyway
+    #[arg(long, env = "DRAGNET_NEVER_LIST", value_name = "FOLDER", value_delimiter = ',')]
+    pub never_list: Vec<PathBuf>,
 
     /// Time to finish what is being scanned after SIGTERM, in seconds [default: 20]
     #[arg(long, env = "DRAGNET_DRAIN_S", value_name = "SECONDS")]
@@ -81,13 +86,23 @@ pub struct Config {
     pub scanners: u32,
     pub file_timeout: Duration,
     pub sandbox: Sandbox,
+    pub never_list: Vec<PathBuf>,
     pub drain: Duration,
 }
 
 impl Config {
     pub fn from_args(args: Args) -> Result<Self, Error> {
-        let Args { role: _, orchestrators, name, scanners, file_timeout_s, memory_limit_mib, drain_s, telemetry: _ } =
-            args;
+        let Args {
+            role: _,
+            orchestrators,
+            name,
+            scanners,
+            file_timeout_s,
+            memory_limit_mib,
+            never_list,
+            drain_s,
+            telemetry: _,
+        } = args;
         if let Some(address) = orchestrators.iter().find(|address| !is_address(address)) {
             return Err(Error::Address { address: address.clone() });
         }
@@ -106,6 +121,7 @@ impl Config {
             // Long enough for the largest file at the slowest rate measured (512 MiB at 24 MB/s is 22 s).
             file_timeout: Duration::from_secs(file_timeout_s.map_or(60, NonZeroU32::get).into()),
             sandbox: Sandbox { memory_limit_bytes: u64::from(memory_limit_mib) << 20 },
+            never_list,
             // Inside the 30 s that Kubernetes gives a pod.
             drain: Duration::from_secs(drain_s.unwrap_or(20).into()),
         })

@@ -36,7 +36,7 @@ pub enum Error {
 
 /// Runs a worker until `shutdown` is ready, then drains it.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let Config { orchestrators, name, scanners, file_timeout, sandbox, drain } = config;
+    let Config { orchestrators, name, scanners, file_timeout, sandbox, never_list, drain } = config;
     let launcher = Launcher { executable: PathBuf::from("/proc/self/exe"), sandbox, file_timeout };
     let pool = Pool::start(scanners, &launcher, Limits::for_file_timeout(file_timeout))?;
     // One job more than scanners, so that one is fetched while the others are scanned.
@@ -48,6 +48,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     tasks.spawn(session.run());
     let mut worker = Worker {
         addresses: orchestrators,
+        never_list,
         pool,
         session: handle,
         events,
@@ -68,6 +69,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
 
 struct Worker {
     addresses: Vec<String>,
+    never_list: Vec<PathBuf>,
     pool: Pool,
     session: leader::Handle,
     events: mpsc::Receiver<Event>,
@@ -157,7 +159,7 @@ impl Worker {
             reason
         })?;
         let runner = Runner { inputs: Inputs::new(store.clone()), pool: self.pool.handle() };
-        let lister = Lister::new(store, LeaderClient::new(self.addresses.clone()));
+        let lister = Lister::new(store, LeaderClient::new(self.addresses.clone()), self.never_list.clone());
         let tools = Tools { runner: Arc::new(runner), lister: Arc::new(lister) };
         self.tools = Some(tools.clone());
         Ok(tools)

@@ -14,6 +14,8 @@ pub enum Error {
     NotAFolder { path: PathBuf },
     #[error("failed to open the corpus folder {path:?}")]
     Open { path: PathBuf, source: io::Error },
+    #[error("the corpus folder {path:?} holds Dragnet's own state; scanning it would make new files to scan for ever")]
+    OwnState { path: PathBuf },
     /// The folder was removed, replaced or unmounted while it was listed: nothing is known about its files.
     #[error("the corpus folder {path:?} vanished while it was listed")]
     Vanished { path: PathBuf },
@@ -33,7 +35,11 @@ impl Error {
     /// back with their mounts, damaged bytes may have been damaged on their way here.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Url { .. } | Self::NotAFolder { .. } | Self::Format { .. } | Self::Digest { .. } => false,
+            Self::Url { .. }
+            | Self::NotAFolder { .. }
+            | Self::OwnState { .. }
+            | Self::Format { .. }
+            | Self::Digest { .. } => false,
             Self::Missing { .. } | Self::Vanished { .. } | Self::Damaged { .. } => true,
             Self::Open { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
         }

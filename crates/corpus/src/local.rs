@@ -25,11 +25,13 @@ use crate::{Error, FileEntry};
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    /// Folders that a walk does not enter.
+    pub(crate) never_list: Vec<PathBuf>,
 }
 
 impl Folder {
     pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
-        let folder = Self { path };
+        let folder = Self { path, never_list: Vec::new() };
         folder.descriptor()?;
         Ok(folder)
     }

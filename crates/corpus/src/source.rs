@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::{fs::File, path::PathBuf};
 
 use types::{Exception, Skipped};
 use url::Url;
@@ -62,6 +62,16 @@ impl Source {
         }
         let path = parsed.to_file_path().map_err(|()| refused("it names no local path"))?;
         Ok(Self { kind: Kind::Local(local::Folder::open(path)?) })
+    }
+
+    /// Keeps listings out of these folders, wherever in the corpus they turn up: a scanner that reads what it
+    /// wrote itself finds new files for ever. They count as special; as the corpus's own folder they are an error.
+    #[must_use]
+    pub fn never_list(mut self, folders: Vec<PathBuf>) -> Self {
+        match &mut self.kind {
+            Kind::Local(folder) => folder.never_list = folders,
+        }
+        self
     }
 
     /// Begins a listing of the corpus as it is now.

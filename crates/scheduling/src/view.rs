@@ -1,13 +1,13 @@
 //! Derived views for people: hunts with their receipts, and the backlog.
 
-use types::{CorpusId, CorpusKey, OutcomeCounts, RulesetId, RulesetKey, RulesetVersion, Timestamp};
+use types::{CorpusId, CorpusKey, OutcomeCounts, RulesetId, RulesetKey, RulesetVersion, Skipped, Timestamp};
 
 use crate::{Corpus, Ruleset, RulesetState, State, Version};
 
 /// How a hunt stands. A hunt never ends by itself: once caught up, it owes each file that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HuntState {
-    /// Files are owed, or the first listing has not ended.
+    /// Files are owed, the first listing has not ended, or the last one failed.
     Running,
     /// Each stored file has its outcome.
     CaughtUp,
@@ -35,6 +35,10 @@ pub struct HuntView {
     pub scanned_bytes: u64,
     pub findings: u64,
     pub listed_once: bool,
+    /// Of the last complete listing of the corpus.
+    pub skipped: Skipped,
+    /// Why the last listing failed, if it did: files may have come that nobody knows of.
+    pub listing_error: Option<String>,
     pub started_at: Timestamp,
     pub caught_up_at: Option<Timestamp>,
 }
@@ -72,6 +76,8 @@ impl State {
                             scanned_bytes: hunt.scanned_bytes,
                             findings: hunt.findings,
                             listed_once: corpus.listing.last_done_at.is_some(),
+                            skipped: corpus.listing.skipped,
+                            listing_error: corpus.listing.last_error.clone(),
                             started_at: hunt.started_at,
                             caught_up_at: hunt.caught_up_at,
                         })
@@ -95,7 +101,7 @@ impl State {
             RulesetState::Paused => HuntState::Paused,
             RulesetState::Retired => HuntState::Retired,
             RulesetState::Active if !ruleset.corpora.contains(&corpus.key.name) => HuntState::Retired,
-            RulesetState::Active if caught_up_at.is_some() => HuntState::CaughtUp,
+            RulesetState::Active if caught_up_at.is_some() && corpus.listing.failed == 0 => HuntState::CaughtUp,
             RulesetState::Active => HuntState::Running,
         }
     }

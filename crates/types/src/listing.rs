@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Skipped {
-    /// FIFOs, sockets and devices: opening one could block or have effects.
+    /// FIFOs, sockets and devices: opening one could block or have effects. And folders of Dragnet's own state.
     pub special: u64,
     /// Symbolic links; their targets are listed where they really are, so a loop cannot happen.
     pub symlinks: u64,

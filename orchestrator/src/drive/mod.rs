@@ -215,8 +215,13 @@ impl Driver {
 
 /// Whether a majority was heard from within the shortest election time-out: only then is nobody else leading.
 fn quorum_is_fresh(raft: &Raft) -> bool {
-    let acked = raft.as_leader().ok().and_then(|leader| leader.last_quorum_acked());
-    acked.is_some_and(|acked| acked.elapsed() < crate::raft::HEARTBEAT * 4)
+    let Ok(leader) = raft.as_leader() else {
+        return false;
+    };
+    if raft.voter_ids().nth(1).is_none() {
+        return true; // the only voter is its own majority, and hears from nobody while nothing is proposed
+    }
+    leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < crate::raft::HEARTBEAT * 4)
 }
 
 fn refuse(input: Input) {

@@ -48,6 +48,12 @@ impl scan_server::Scan for Service {
                 "{url:?} is no corpus url this version reads; use file:///ABSOLUTE/PATH"
             )));
         }
+        let storage = self.0.store.url().trim_end_matches('/');
+        if url.trim_end_matches('/') == storage || url.starts_with(&format!("{storage}/")) {
+            return Err(Status::invalid_argument(format!(
+                "{url:?} is in Dragnet's own object storage; hunting there would find what it wrote itself, for ever"
+            )));
+        }
         if max_file_bytes > MAX_MAX_FILE_BYTES {
             return Err(Status::invalid_argument(format!(
                 "files of more than {MAX_MAX_FILE_BYTES} bytes cannot be scanned; choose a smaller limit"

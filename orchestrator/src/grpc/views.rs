@@ -144,6 +144,8 @@ fn hunt(hunt: HuntView) -> v1::Hunt {
         listed_once: hunt.listed_once,
         started_at_ms: hunt.started_at.0,
         caught_up_at_ms: hunt.caught_up_at.map(|at| at.0),
+        skipped: Some(hunt.skipped.into()),
+        listing_error: hunt.listing_error.unwrap_or_default(),
     }
 }
 

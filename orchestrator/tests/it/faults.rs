@@ -144,6 +144,22 @@ async fn a_stalled_leader_is_replaced_and_takes_nothing_away_when_it_wakes() {
 }
 
 #[tokio::test]
+async fn a_dead_worker_loses_its_session_when_nothing_else_happens() {
+    let cluster = Cluster::start_with(1, &["--session-ttl-ms", "1500"]).await;
+    cluster.put_corpus("files").await;
+    let account: Arc<Mutex<Account>> = Arc::default();
+    let dying = FakeWorker::start(script(&cluster, "dying", &account));
+    eventually("it has a session", async || {
+        cluster.status(0).await.filter(|status| status.open_sessions.len() == 1 && status.listings == 0)
+    })
+    .await;
+    drop(dying);
+
+    eventually("no session is left", async || cluster.status(0).await.filter(|status| status.open_sessions.is_empty()))
+        .await;
+}
+
+#[tokio::test]
 async fn a_silent_worker_loses_its_session_and_another_does_its_work() {
     let cluster = Cluster::start_with(1, &["--session-ttl-ms", "600"]).await;
     cluster.put_corpus("files").await;

@@ -146,3 +146,20 @@ async fn a_taken_port_is_named() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains(cluster.address(0)), "{error}");
 }
+
+#[tokio::test]
+async fn the_object_storage_is_no_corpus() {
+    let cluster = Cluster::start(1).await;
+    for url in [cluster.storage_url(), format!("{}/findings", cluster.storage_url())] {
+        let request = v1::PutCorpusRequest {
+            key: Some(crate::cluster::key("own")),
+            url,
+            max_file_bytes: 0,
+            listing_interval_ms: 0,
+        };
+        let mut client = ScanClient::new(channel(cluster.address(0)).unwrap());
+        let refused = client.put_corpus(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains("own object storage"), "{}", refused.message());
+    }
+}

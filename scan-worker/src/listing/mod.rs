@@ -11,7 +11,7 @@
 mod memory;
 mod walk;
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use corpus::Manifest;
@@ -61,6 +61,8 @@ enum Error {
 pub struct Lister {
     store: Store,
     leader: LeaderClient,
+    /// Folders of our own, which are in no corpus.
+    never_list: Vec<PathBuf>,
     /// By corpus; taken out while it is used. The cluster lists a corpus in one place at a time.
     memories: Mutex<BTreeMap<CorpusId, Memory>>,
 }
@@ -75,8 +77,10 @@ struct Summary {
 }
 
 impl Lister {
-    pub fn new(store: Store, leader: LeaderClient) -> Self {
-        Self { store, leader, memories: Mutex::default() }
+    pub fn new(store: Store, leader: LeaderClient, mut never_list: Vec<PathBuf>) -> Self {
+        let storage = store.url().strip_prefix("file://").map(PathBuf::from);
+        never_list.extend(storage);
+        Self { store, leader, never_list, memories: Mutex::default() }
     }
 
     /// Lists the corpus, and settles the job unless the lease is lost or `cancel` says to drop it.
@@ -113,11 +117,11 @@ impl Lister {
         let mut memory = self.memories().remove(&corpus.id).unwrap_or_default();
         memory.catch_up(corpus.id, &self.leader, &self.store, LIST_SEGMENTS_WITHIN).await?;
         let (segments, found) = mpsc::channel(SEGMENTS_AHEAD);
-        let url = corpus.url.clone();
+        let (url, never_list) = (corpus.url.clone(), self.never_list.clone());
         let stop = cancel.child_token();
         // However this function ends, the walk ends too.
         let _stop = stop.clone().drop_guard();
-        let walk = tokio::task::spawn_blocking(move || walk::walk(&url, memory, &segments, &stop));
+        let walk = tokio::task::spawn_blocking(move || walk::walk(&url, never_list, memory, &segments, &stop));
         let mut summary = Summary::default();
         let told = self.tell(lease, session, found, &mut summary).await;
         let (walked, memory) = walk.await?;

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use corpus::{Manifest, Packer, Seen, Source};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,21 +18,23 @@ pub(super) struct Walked {
 /// Nothing: it was stopped.
 pub(super) fn walk(
     url: &str,
+    never_list: Vec<PathBuf>,
     memory: Memory,
     segments: &mpsc::Sender<Manifest>,
     stop: &CancellationToken,
 ) -> (Result<Option<Walked>, corpus::Error>, Memory) {
-    let walked = compare(url, &memory, segments, stop);
+    let walked = compare(url, never_list, &memory, segments, stop);
     (walked, memory)
 }
 
 fn compare(
     url: &str,
+    never_list: Vec<PathBuf>,
     memory: &Memory,
     segments: &mpsc::Sender<Manifest>,
     stop: &CancellationToken,
 ) -> Result<Option<Walked>, corpus::Error> {
-    let mut listing = Source::open(url)?.list();
+    let mut listing = Source::open(url)?.never_list(never_list).list();
     let mut diff = memory.known.diff();
     let mut packer = Packer::new();
     for entry in listing.by_ref() {

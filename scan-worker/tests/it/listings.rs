@@ -67,3 +67,20 @@ async fn a_missing_corpus_fails_the_listing_and_nothing_is_gone() {
     assert!(matches!(&settle.result, Some(Listed::Failed(reason)) if reason.contains("not a folder")), "{settle:?}");
     assert!(world.leader.state().gone.is_empty());
 }
+
+#[tokio::test]
+async fn a_corpus_that_holds_the_object_storage_does_not_find_its_own_findings() {
+    let world = World::new(&[]).await;
+    world.write("a", "one");
+    world.list().await;
+    let before = world.leader.state().segments.len();
+    // The storage moves into the corpus, as when somebody hunts in his home folder.
+    let inside = world.folder.path().join("files/storage");
+    std::fs::rename(world.folder.path().join("storage"), &inside).unwrap();
+    std::os::unix::fs::symlink(&inside, world.folder.path().join("storage")).unwrap();
+    for _ in 0..2 {
+        let settle = world.list().await;
+        assert!(matches!(&settle.result, Some(Listed::Done(skipped)) if skipped.special == 1), "{settle:?}");
+    }
+    assert_eq!(world.leader.state().segments.len(), before);
+}

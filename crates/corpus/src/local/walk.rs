@@ -1,7 +1,7 @@
 use std::{ffi::CStr, os::fd::OwnedFd, vec};
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, OFlags, Stat, fstat, statat},
+    fs::{AtFlags, Dir, FileType, OFlags, Stat, fstat, stat, statat},
     io::Errno,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Walk {
     /// Keys of folders still to visit, the next one last.
     pending: Vec<Vec<u8>>,
     current: Option<OpenFolder>,
+    /// Device and inode of the folders that are not entered.
+    never: Vec<(u64, u64)>,
     listed: Listed,
 }
 
@@ -36,8 +38,16 @@ struct OpenFolder {
 impl Walk {
     pub(super) fn begin(folder: Folder) -> Self {
         let root = folder.descriptor();
+        // By inode, so that no link and no spelling of a path leads in. One that is not there cannot be entered.
+        let stats = folder.never_list.iter().filter_map(|path| stat(path).ok());
+        let never: Vec<_> = stats.map(|stat| (stat.st_dev, stat.st_ino)).collect();
+        let own = |root: &OwnedFd| fstat(root).is_ok_and(|stat| never.contains(&(stat.st_dev, stat.st_ino)));
+        let root = match root {
+            Ok(root) if own(&root) => Err(Error::OwnState { path: folder.path.clone() }),
+            root => root,
+        };
         let pending = if root.is_ok() { vec![Vec::new()] } else { Vec::new() };
-        Self { folder, root, pending, current: None, listed: Listed::default() }
+        Self { folder, root, pending, current: None, never, listed: Listed::default() }
     }
 
     pub(crate) fn listed(&self) -> &Listed {
@@ -92,6 +102,11 @@ impl Walk {
                 return None;
             }
         };
+        let own = |stat: Stat| self.never.contains(&(stat.st_dev, stat.st_ino));
+        if !self.never.is_empty() && fstat(&descriptor).is_ok_and(own) {
+            self.listed.skipped.special += 1;
+            return None;
+        }
         let mut names = Vec::new();
         let mut subfolders = Vec::new();
         let read = self.read_names(&descriptor, &key, &mut names, &mut subfolders);

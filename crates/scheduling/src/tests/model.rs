@@ -281,7 +281,7 @@ impl Model {
             HuntState::Paused
         } else if ruleset.state == RulesetState::Retired || !self.selects(ruleset, corpus) {
             HuntState::Retired
-        } else if hunt.caught_up_at.is_some() {
+        } else if hunt.caught_up_at.is_some() && corpus.failed == 0 {
             HuntState::CaughtUp
         } else {
             HuntState::Running
@@ -306,6 +306,8 @@ impl Model {
             scanned_bytes: self.answers_of(hunt).fold(0, |sum, row| sum.saturating_add(row.done.scanned_bytes)),
             findings: self.answers_of(hunt).map(|row| u64::from(row.done.findings)).sum(),
             listed_once: corpus.last_done_at.is_some(),
+            skipped: corpus.skipped,
+            listing_error: corpus.last_error.clone(),
             started_at: hunt.started_at,
             caught_up_at: hunt.caught_up_at,
         }

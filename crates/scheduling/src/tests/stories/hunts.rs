@@ -1,6 +1,9 @@
 //! Hunts and their receipts.
 
-use crate::{HuntState, tests::story::Story};
+use crate::{
+    Command, HuntState, ListingResult,
+    tests::story::{INTERVAL_MS, Story},
+};
 
 #[test]
 fn a_hunt_catches_up_and_falls_behind_when_files_arrive() {
@@ -92,4 +95,24 @@ fn a_superseded_hunt_that_had_caught_up_keeps_saying_so() {
     let old = story.hunt(corpus, rules, 1);
     assert_eq!((old.state, old.caught_up_at, old.pending_files), (HuntState::Superseded, when, 1));
     assert_eq!(story.hunt(corpus, rules, 2).caught_up_at, None);
+}
+
+#[test]
+fn a_hunt_has_not_caught_up_while_its_corpus_cannot_be_listed() {
+    let (mut story, corpus, rules) = Story::of_segments(1);
+    story.finish_all();
+    assert_eq!(story.hunt(corpus, rules, 1).state, HuntState::CaughtUp);
+
+    story.wait_ms(INTERVAL_MS);
+    let listing = story.begin_listing(corpus);
+    let result = ListingResult::Failed { reason: "the folder is gone".to_owned() };
+    story.tell(Command::SettleListing { lease: listing.lease, result });
+    let hunt = story.hunt(corpus, rules, 1);
+    assert_eq!((hunt.state, hunt.listing_error.as_deref()), (HuntState::Running, Some("the folder is gone")));
+
+    story.wait_ms(INTERVAL_MS);
+    let listing = story.begin_listing(corpus);
+    story.end_listing(&listing);
+    let hunt = story.hunt(corpus, rules, 1);
+    assert_eq!((hunt.state, hunt.listing_error), (HuntState::CaughtUp, None));
 }

@@ -114,8 +114,11 @@ mod tests {
     #[test]
     fn exactly_one_rule_changes() {
         let (before, after) = (rules(0..10, None), rules(0..10, Some(4)));
-        let different: Vec<_> =
-            before.split("rule generated_").zip(after.split("rule generated_")).filter(|(old, new)| old != new).collect();
+        let different: Vec<_> = before
+            .split("rule generated_")
+            .zip(after.split("rule generated_"))
+            .filter(|(old, new)| old != new)
+            .collect();
         assert_eq!(different.len(), 1);
         assert!(different[0].0.starts_with("0004 "), "{}", different[0].0);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use protocol::{
     MAX_MESSAGE_BYTES,
     client::{LeaderClient, channel},
@@ -50,7 +50,8 @@ impl Cluster {
     }
 
     pub async fn put_corpus(&self, request: v1::PutCorpusRequest) -> Result<v1::PutCorpusResponse> {
-        self.ask("put the corpus", request, async |mut client, request| client.put_corpus(request).await).await
+        let what = format!("add corpus {}", request.key.as_ref().map_or("", |key| &key.name));
+        self.ask(&what, request, async |mut client, request| client.put_corpus(request).await).await
     }
 
     pub async fn corpora(&self) -> Result<Vec<v1::Corpus>> {
@@ -73,7 +74,7 @@ impl Cluster {
 
     pub async fn set_ruleset_state(&self, name: &Name, state: v1::RulesetState) -> Result<()> {
         let request = v1::SetRulesetStateRequest { key: Some(self.key(name)), state: state.into() };
-        self.ask("change the ruleset's state", request, async |mut client, request| {
+        self.ask(&format!("change the state of ruleset {name}"), request, async |mut client, request| {
             client.set_ruleset_state(request).await
         })
         .await?;
@@ -109,7 +110,7 @@ impl Cluster {
 
     async fn ask<Request, Answer, Fut>(
         &self,
-        what: &'static str,
+        what: &str,
         request: Request,
         call: impl Fn(ScanClient<Channel>, Request) -> Fut,
     ) -> Result<Answer>
@@ -123,7 +124,7 @@ impl Cluster {
     async fn ask_within<Request, Answer, Fut>(
         &self,
         deadline: Duration,
-        what: &'static str,
+        what: &str,
         request: Request,
         call: impl Fn(ScanClient<Channel>, Request) -> Fut,
     ) -> Result<Answer>
@@ -182,7 +183,7 @@ impl HuntWatch<'_> {
 pub async fn status_of(address: &str) -> Result<v1::StatusResponse> {
     let mut client = ClusterClient::new(channel(address)?);
     let answer = timeout(STATUS_DEADLINE, client.status(v1::StatusRequest {})).await;
-    let answer = answer.with_context(|| format!("{address} did not answer within {STATUS_DEADLINE:?}"))?;
+    let Ok(answer) = answer else { bail!("no answer within {} s", STATUS_DEADLINE.as_secs()) };
     Ok(answer.with_context(|| format!("{address} did not answer"))?.into_inner())
 }
 

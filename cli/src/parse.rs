@@ -1,6 +1,16 @@
 //! What people write on the command line as sizes, times and addresses.
 
-use std::time::Duration;
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    time::Duration,
+};
+
+use crate::render::{bytes, count};
+
+/// The engine addresses a file with 31 bits in places; the cluster refuses a higher limit.
+const MAX_FILE_BYTES: u64 = 2_000_000_000;
+/// Far more than any machine has cores; beyond it a zero too many was typed.
+const MAX_SCANNERS: usize = 1024;
 
 /// A size in bytes: `4096`, `64KiB`, `512MiB`, `1.5GiB`; decimal units (`10MB`) are understood as well.
 pub fn size(text: &str) -> Result<u64, String> {
@@ -23,6 +33,30 @@ pub fn size(text: &str) -> Result<u64, String> {
     measure(text, &units)
         .filter(|&size| size > 0)
         .ok_or_else(|| "a size is a number above 0 with a unit, like 512MiB".to_owned())
+}
+
+/// A size up to which files are scanned.
+pub fn file_limit(text: &str) -> Result<u64, String> {
+    let limit = size(text)?;
+    if limit > MAX_FILE_BYTES {
+        let (most, about) = (count(MAX_FILE_BYTES), bytes(MAX_FILE_BYTES));
+        return Err(format!("larger files cannot be scanned: at most 2GB, which is {most} bytes or {about}"));
+    }
+    Ok(limit)
+}
+
+/// A number of things wanted.
+pub fn at_least_one(text: &str) -> Result<NonZeroU64, String> {
+    let number: u64 = text.parse().map_err(|_| "not a whole number".to_owned())?;
+    NonZeroU64::new(number).ok_or_else(|| "must be at least 1".to_owned())
+}
+
+/// How many files are scanned at a time.
+pub fn scanners(text: &str) -> Result<NonZeroUsize, String> {
+    let number = usize::try_from(at_least_one(text)?.get()).ok().and_then(NonZeroUsize::new);
+    number
+        .filter(|number| number.get() <= MAX_SCANNERS)
+        .ok_or_else(|| format!("must be at most {MAX_SCANNERS}; one per core is best"))
 }
 
 /// A time: `500ms`, `5s`, `2m`, `1.5h`.
@@ -73,6 +107,16 @@ mod tests {
         for text in ["", "MiB", "-1", "0", "1.2345G", "5 apples", "99999999999TiB"] {
             assert!(size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_have_their_limits() {
+        assert_eq!(file_limit("2GB"), Ok(2_000_000_000));
+        assert!(file_limit("2GiB").unwrap_err().contains("2,000,000,000 bytes or 1.8 GiB"));
+        assert_eq!(at_least_one("7").map(NonZeroU64::get), Ok(7));
+        assert_eq!(at_least_one("0"), Err("must be at least 1".to_owned()));
+        assert_eq!(scanners("1024").map(NonZeroUsize::get), Ok(1024));
+        assert!(scanners("0").unwrap_err().contains("at least 1") && scanners("1025").unwrap_err().contains("1024"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::Serialize;
 use types::Name;
 use url::Url;
 
-use super::Context;
+use super::{Context, skipped::Skipped};
 use crate::{
     parse,
     render::{Align, Table, bytes, count, plural, utc},
@@ -42,7 +42,7 @@ so they have to see it under the same path.
 
 Examples:
   dragnet corpus add programs /usr/bin
-  dragnet corpus add incoming /srv/incoming --list-every 2s --max-file-size 2GiB
+  dragnet corpus add incoming /srv/incoming --list-every 2s --max-file-size 1GiB
   dragnet corpus add programs file:///usr/bin")]
 pub struct Add {
     /// The corpus: a-z, 0-9, '-' and '.'
@@ -50,8 +50,8 @@ pub struct Add {
     /// A folder, or a URL that begins with file://
     #[arg(value_name = "PATH|URL")]
     place: PathBuf,
-    /// Larger files are not scanned; they are counted and listed as too_large
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse::size)]
+    /// Larger files are not scanned; they are counted and listed as too_large. At most 2GB
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse::file_limit)]
     max_file_size: u64,
     /// Time between two listings
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
@@ -75,14 +75,6 @@ struct Row<'a> {
     listing_now: bool,
     last_listed_at_ms: Option<u64>,
     listing_error: Option<&'a str>,
-}
-
-#[derive(Debug, Serialize)]
-struct Skipped {
-    special: u64,
-    symlinks: u64,
-    unreadable: u64,
-    vanished: u64,
 }
 
 pub async fn run(command: Command, ctx: &mut Context) -> Result<()> {
@@ -179,14 +171,13 @@ async fn list(ctx: &mut Context) -> Result<()> {
     ]);
     for corpus in &corpora {
         let Row { name, url, segments, files, bytes: size, gone_files, ref skipped, .. } = row(corpus);
-        let skipped = skipped.special + skipped.symlinks + skipped.unreadable + skipped.vanished;
         table.row([
             name.to_owned(),
             count(segments.into()),
             count(files),
             bytes(size),
             count(gone_files),
-            count(skipped),
+            count(skipped.sum()),
             listing(corpus),
             url.to_owned(),
         ]);
@@ -202,7 +193,8 @@ async fn show(name: &Name, ctx: &mut Context) -> Result<()> {
     if ctx.out.is_json() {
         return ctx.out.object(&row);
     }
-    let Skipped { special, symlinks, unreadable, vanished } = row.skipped;
+    let skipped = row.skipped.text();
+    let gone = if row.gone_files == 1 { "file is" } else { "files are" };
     let every = Duration::from_millis(row.listing_interval_ms);
     let last = row.last_listed_at_ms.map_or("never yet".to_owned(), utc);
     let mut lines = vec![
@@ -214,12 +206,10 @@ async fn show(name: &Name, ctx: &mut Context) -> Result<()> {
             plural(row.segments.into(), "segment"),
             bytes(row.bytes)
         ),
-        format!("gone         {} of them are no longer there, or changed", count(row.gone_files)),
+        format!("gone         {} {gone} gone or changed since", count(row.gone_files)),
         format!("largest      files up to {} are scanned", bytes(row.max_file_bytes)),
         format!("listed       {last}, again every {every:?}{}", if row.listing_now { "; under way now" } else { "" }),
-        format!(
-            "skipped      {symlinks} symbolic links, {special} special files, {unreadable} unreadable, {vanished} vanished"
-        ),
+        format!("skipped      {}", if skipped.is_empty() { "nothing" } else { &skipped }),
     ];
     if let Some(error) = row.listing_error {
         lines.push(format!("failed       the last listing: {error}"));
@@ -238,7 +228,6 @@ fn listing(corpus: &v1::Corpus) -> String {
 
 fn row(corpus: &v1::Corpus) -> Row<'_> {
     let key = corpus.key.as_ref();
-    let v1::Skipped { special, symlinks, unreadable, vanished } = corpus.skipped.unwrap_or_default();
     Row {
         tenant: key.map_or("", |key| &key.tenant),
         name: key.map_or("", |key| &key.name),
@@ -250,7 +239,7 @@ fn row(corpus: &v1::Corpus) -> Row<'_> {
         gone_files: corpus.gone_files,
         max_file_bytes: corpus.max_file_bytes,
         listing_interval_ms: corpus.listing_interval_ms,
-        skipped: Skipped { special, symlinks, unreadable, vanished },
+        skipped: Skipped::of(corpus.skipped),
         listing_now: corpus.listing_now,
         last_listed_at_ms: corpus.last_listed_at_ms,
         listing_error: Some(corpus.listing_error.as_str()).filter(|error| !error.is_empty()),

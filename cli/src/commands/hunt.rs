@@ -14,11 +14,12 @@ use types::Name;
 
 use super::{
     Context,
+    known::{self, name},
     receipt::{Receipt, is_caught_up, state_name},
 };
 use crate::{
     parse,
-    render::{Align, HuntBars, Progress, Speed, Table, bytes, count, percent},
+    render::{Align, HuntBars, Out, Progress, Speed, Table, bytes, count, elapsed, percent, plural},
 };
 
 #[derive(Debug, Subcommand)]
@@ -82,7 +83,7 @@ async fn list(args: &List, ctx: &mut Context) -> Result<()> {
         return hunts.iter().try_for_each(|hunt| ctx.out.object(&row(hunt)?));
     }
     if hunts.is_empty() {
-        return ctx.out.line("no hunts yet: it takes a ruleset (dragnet rules push) and a corpus (dragnet corpus add)");
+        return ctx.out.line(known::NO_HUNTS);
     }
     let (left, right) = (Align::Left, Align::Right);
     let mut table = Table::new(&[
@@ -105,7 +106,7 @@ async fn list(args: &List, ctx: &mut Context) -> Result<()> {
             receipt.ruleset.to_owned(),
             receipt.version.to_string(),
             receipt.corpus.to_owned(),
-            state_name(hunt.state()).replace('_', " "),
+            state(hunt),
             percent(receipt.answered(), receipt.stored_files),
             count(receipt.stored_files),
             bytes(receipt.stored_bytes),
@@ -117,6 +118,14 @@ async fn list(args: &List, ctx: &mut Context) -> Result<()> {
         ]);
     }
     ctx.out.line(table)
+}
+
+/// A state that is not to be believed while nobody knows which files came.
+fn state(hunt: &v1::Hunt) -> String {
+    match (hunt.state(), hunt.listing_error.is_empty()) {
+        (v1::HuntState::Running | v1::HuntState::CaughtUp, false) => "listing fails".to_owned(),
+        (state, _) => state_name(state).replace('_', " "),
+    }
 }
 
 fn row(hunt: &v1::Hunt) -> Result<Row<'_>> {
@@ -135,11 +144,17 @@ async fn watch(args: Watch, ctx: &mut Context) -> Result<()> {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut hunts: Option<Vec<v1::Hunt>> = None;
+    let mut failing = BTreeMap::new();
     loop {
         // `watch.next()` loses nothing when the clock is faster: a watch repeats the whole picture.
         tokio::select! {
             answer = watch.next() => {
                 let selected = select(answer?, &names)?;
+                let failing_now = failing_listings(&selected);
+                for (corpus, error) in failing_now.iter().filter(|(corpus, error)| failing.get(*corpus) != Some(*error)) {
+                    view.print(&format!("listing corpus {corpus} fails: {error}"), &mut ctx.out)?;
+                }
+                failing = failing_now;
                 if view.wants_each_change() {
                     view.show(&selected, &mut ctx.out)?;
                 }
@@ -154,8 +169,13 @@ async fn watch(args: Watch, ctx: &mut Context) -> Result<()> {
             },
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 view.clear();
-                let left = hunts.iter().flatten().filter(|hunt| !is_caught_up(hunt)).count();
-                bail!("{left} hunts have not caught up within {}", crate::render::elapsed(started.elapsed()));
+                let Some(hunts) = &hunts else {
+                    bail!("the cluster has not answered within {}", elapsed(started.elapsed()));
+                };
+                match too_late(hunts, started.elapsed()) {
+                    Some(text) => bail!(text),
+                    None => break,
+                }
             }
         }
     }
@@ -168,22 +188,44 @@ async fn watch(args: Watch, ctx: &mut Context) -> Result<()> {
     let done = Progress::sum(&hunts);
     ctx.out.line(format!(
         "{} caught up: {}, {}",
-        crate::render::plural(hunts.len() as u64, "hunt"),
-        crate::render::plural(done.files, "answer"),
-        crate::render::elapsed(started.elapsed())
+        plural(hunts.len() as u64, "hunt"),
+        plural(done.files, "answer"),
+        elapsed(started.elapsed())
     ))
+}
+
+/// Corpora whose last listing failed, with the reason.
+fn failing_listings(hunts: &[v1::Hunt]) -> BTreeMap<String, String> {
+    let failing = hunts.iter().filter(|hunt| !hunt.listing_error.is_empty());
+    failing.map(|hunt| (name(hunt.corpus.as_ref()).to_owned(), hunt.listing_error.clone())).collect()
+}
+
+/// What is missing when the time is over; `None` when nothing is.
+fn too_late(hunts: &[v1::Hunt], waited: Duration) -> Option<String> {
+    let left = hunts.iter().filter(|hunt| !is_caught_up(hunt)).count() as u64;
+    let have = if left == 1 { "has" } else { "have" };
+    let mut text = format!("{} {have} not caught up within {}", plural(left, "hunt"), elapsed(waited));
+    for (corpus, error) in failing_listings(hunts) {
+        text.push_str(&format!("; listing corpus {corpus} fails: {error}"));
+    }
+    (left > 0).then_some(text)
 }
 
 /// The hunts that were asked for and can make progress. An answer without any is an error: waiting for
 /// nothing would look like success.
 fn select(hunts: Vec<v1::Hunt>, names: &BTreeSet<&str>) -> Result<Vec<v1::Hunt>> {
-    let of = |hunt: &v1::Hunt| hunt.ruleset.as_ref().map_or(String::new(), |key| key.name.clone());
-    let known: BTreeSet<String> = hunts.iter().map(of).collect();
-    if let Some(missing) = names.iter().find(|name| !known.contains(**name)) {
-        bail!("there is no hunt of {missing}; `dragnet hunt list` shows all");
-    }
     let live = |hunt: &v1::Hunt| matches!(hunt.state(), v1::HuntState::Running | v1::HuntState::CaughtUp);
-    let chosen = |hunt: &v1::Hunt| names.is_empty() || names.contains(of(hunt).as_str());
+    for name in names {
+        let states = || hunts.iter().filter(|hunt| known::is(hunt.ruleset.as_ref(), name));
+        match states().find(|hunt| live(hunt)).or(states().next()).map(v1::Hunt::state) {
+            None => bail!("there is no hunt of {name}; `dragnet hunt list` shows all"),
+            Some(v1::HuntState::Paused) => bail!("{name} is paused; to go on: dragnet rules resume {name}"),
+            Some(v1::HuntState::Retired) => bail!("{name} is retired; push it again to hunt with it"),
+            Some(v1::HuntState::Unspecified | v1::HuntState::Superseded) => bail!("{name} does not hunt any more"),
+            Some(v1::HuntState::Running | v1::HuntState::CaughtUp) => {}
+        }
+    }
+    let chosen = |hunt: &v1::Hunt| names.is_empty() || names.contains(name(hunt.ruleset.as_ref()));
     let selected: Vec<_> = hunts.into_iter().filter(|hunt| live(hunt) && chosen(hunt)).collect();
     if selected.is_empty() {
         bail!("there is nothing to watch: no active ruleset hunts in any corpus");
@@ -214,7 +256,7 @@ impl View {
         }
     }
 
-    fn show(&mut self, hunts: &[v1::Hunt], out: &mut crate::render::Out) -> Result<()> {
+    fn show(&mut self, hunts: &[v1::Hunt], out: &mut Out) -> Result<()> {
         let now = Instant::now();
         match self {
             Self::Bars(bars) => bars.update(hunts, now),
@@ -234,6 +276,19 @@ impl View {
         out.flush()
     }
 
+    /// A line at once. Objects carry what it says themselves.
+    fn print(&self, text: &str, out: &mut Out) -> Result<()> {
+        match self {
+            Self::Bars(bars) => bars.print(text),
+            Self::Lines { started, .. } => {
+                out.line(format!("[{:>4} s] {text}", started.elapsed().as_secs()))?;
+                out.flush()?;
+            }
+            Self::Objects => {}
+        }
+        Ok(())
+    }
+
     fn clear(&self) {
         if let Self::Bars(bars) = self {
             bars.clear();
@@ -242,19 +297,19 @@ impl View {
 }
 
 fn line(hunt: &v1::Hunt, speed: &Speed, elapsed: Duration) -> String {
-    let name = |key: &Option<v1::Key>| key.as_ref().map_or(String::new(), |key| key.name.clone());
     let progress = Progress::of(hunt);
-    let state = match is_caught_up(hunt) {
-        true => "caught up".to_owned(),
-        false => speed.text(&progress),
+    let state = match (is_caught_up(hunt), hunt.listing_error.is_empty()) {
+        (true, true) => "caught up".to_owned(),
+        (_, false) => "listing fails".to_owned(),
+        (false, true) => speed.text(&progress),
     };
     let version =
         hunt.version.as_ref().and_then(|version| version.version.as_ref()).map_or(0, |version| version.number);
     format!(
         "[{:>4} s] {} v{version} in {}: {}  {state}",
         elapsed.as_secs(),
-        name(&hunt.ruleset),
-        name(&hunt.corpus),
+        name(hunt.ruleset.as_ref()),
+        name(hunt.corpus.as_ref()),
         progress.amounts("files")
     )
 }
@@ -272,7 +327,22 @@ mod tests {
     fn only_hunts_that_can_move_are_watched() {
         let hunts = vec![hunt("a", v1::HuntState::Running), hunt("b", v1::HuntState::Paused)];
         assert_eq!(select(hunts.clone(), &BTreeSet::new()).unwrap().len(), 1);
-        assert!(select(hunts.clone(), &BTreeSet::from(["b"])).unwrap_err().to_string().contains("nothing to watch"));
-        assert!(select(hunts, &BTreeSet::from(["c"])).unwrap_err().to_string().contains("no hunt of c"));
+        let refusal = |name| select(hunts.clone(), &BTreeSet::from([name])).unwrap_err().to_string();
+        assert_eq!(refusal("b"), "b is paused; to go on: dragnet rules resume b");
+        assert!(refusal("c").contains("no hunt of c"));
+        assert!(select(hunts[1..].to_vec(), &BTreeSet::new()).unwrap_err().to_string().contains("nothing to watch"));
+    }
+
+    #[test]
+    fn who_waited_too_long_learns_for_what() {
+        let second = Duration::from_secs(12);
+        let (done, mut open) = (hunt("a", v1::HuntState::CaughtUp), hunt("b", v1::HuntState::Running));
+        assert_eq!(too_late(std::slice::from_ref(&done), second), None);
+        assert_eq!(too_late(&[done, open.clone()], second).unwrap(), "1 hunt has not caught up within 12 s");
+        open.corpus = Some(v1::Key { tenant: "default".to_owned(), name: "files".to_owned() });
+        open.listing_error = "it is gone".to_owned();
+        let text = "2 hunts have not caught up within 12 s; listing corpus files fails: it is gone";
+        assert_eq!(too_late(&[open.clone(), open.clone()], second).unwrap(), text);
+        assert_eq!(state(&open), "listing fails");
     }
 }

@@ -4,8 +4,10 @@ pub mod completions;
 pub mod corpus;
 pub mod findings;
 pub mod hunt;
+mod known;
 pub mod receipt;
 pub mod rules;
+mod skipped;
 mod status;
 
 use anyhow::Result;

@@ -8,16 +8,17 @@ use protocol::v1;
 use serde::Serialize;
 use types::{Digest, Exception, FileOrdinal, Name};
 
-use super::Context;
+use super::{Context, known, skipped::Skipped};
 use crate::{
     client::Stores,
-    render::{bytes, count, elapsed, plural, rate, utc},
+    render::{bytes, count, elapsed, plural, utc},
 };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A receipt is a sum: the files stored are those that matched, those that are clean, and those without an answer, by \
-reason. A file that could not be scanned is never counted as clean.
+reason. A file that could not be scanned is never counted as clean. What the listing met and could not store, as an \
+unreadable folder, is no part of the sum and told below it.
 
 Examples:
   dragnet receipt                               of every hunt
@@ -60,6 +61,9 @@ pub struct Receipt<'a> {
     pub scanned_bytes: u64,
     pub started_at_ms: u64,
     pub caught_up_at_ms: Option<u64>,
+    /// No part of the stored files.
+    pub not_listed: Skipped,
+    pub listing_error: Option<&'a str>,
 }
 
 impl<'a> Receipt<'a> {
@@ -92,6 +96,8 @@ impl<'a> Receipt<'a> {
             scanned_bytes: hunt.scanned_bytes,
             started_at_ms: hunt.started_at_ms,
             caught_up_at_ms: hunt.caught_up_at_ms,
+            not_listed: Skipped::of(hunt.skipped),
+            listing_error: Some(hunt.listing_error.as_str()).filter(|error| !error.is_empty()),
         })
     }
 
@@ -128,7 +134,7 @@ impl<'a> Receipt<'a> {
         self.timed_out + self.crashed + self.too_large + self.unreadable + self.gone + self.abandoned
     }
 
-    /// From the push to the moment the hunt had caught up.
+    /// From the push to the moment the hunt had last caught up, so also the wait for files that came later.
     pub fn time(&self) -> Option<Duration> {
         Some(Duration::from_millis(self.caught_up_at_ms?.saturating_sub(self.started_at_ms)))
     }
@@ -138,8 +144,6 @@ impl<'a> Receipt<'a> {
         let mut lines = vec![
             format!("{} in {}: {}", self.ruleset, self.corpus, self.state.replace('_', " ")),
             format!("  rules    version {}, sha256:{}", self.version, self.digest),
-            // What this build brings; each finding names the one that found it.
-            format!("  engine   {} {}", engine::ENGINE_NAME, engine::engine_version()),
             format!("  time     {}", self.times()),
             format!(
                 "  bytes    {} stored, {} given to the engine; {}",
@@ -163,22 +167,24 @@ impl<'a> Receipt<'a> {
             false => format!("is the sum, but {} are stored: THE RECEIPT DOES NOT ADD UP", count(self.stored_files)),
         };
         lines.push(format!("         = {:>width$} {verdict}", count(self.sum())));
+        if self.not_listed.sum() > 0 {
+            let met = self.not_listed.text();
+            lines.push(format!("  not listed: {met} (dragnet corpus show {})", self.corpus));
+        }
+        if let Some(error) = self.listing_error {
+            lines.push(format!("  listing failed: {error}"));
+        }
         lines.join("\n")
     }
 
     fn times(&self) -> String {
         let from = utc(self.started_at_ms);
-        match self.time() {
-            Some(time) => {
-                format!("{from}, caught up after {} {}", elapsed(time), paren(&rate(self.scanned_bytes, time)))
-            }
-            None => format!("{from}, not caught up yet"),
+        // No rate: the time between holds waiting for files as well, and how much of it nobody noted.
+        match (self.time(), self.caught_up_at_ms) {
+            (Some(time), Some(at)) => format!("started {from}, last caught up {} ({} later)", utc(at), elapsed(time)),
+            _ => format!("started {from}, not caught up yet"),
         }
     }
-}
-
-fn paren(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("({text})") }
 }
 
 /// Each stored file has its outcome, and the corpus has been listed whole.
@@ -202,7 +208,11 @@ pub async fn run(args: Args, ctx: &mut Context) -> Result<()> {
     if exceptions {
         return list_exceptions(name.as_ref(), corpus.as_ref(), ctx).await;
     }
+    known::check(&ctx.cluster, name.as_ref(), corpus.as_ref()).await?;
     let hunts = ctx.cluster.hunts(false).await?;
+    if hunts.is_empty() && name.is_none() && corpus.is_none() {
+        return if ctx.out.is_json() { Ok(()) } else { ctx.out.line(known::NO_HUNTS) };
+    }
     let all: Result<Vec<_>> = hunts.iter().map(Receipt::of).collect();
     let wanted = |receipt: &Receipt<'_>| {
         name.as_ref().is_none_or(|name| name.as_str() == receipt.ruleset)
@@ -239,6 +249,7 @@ struct ExceptedRow<'a> {
 }
 
 async fn list_exceptions(name: Option<&Name>, corpus: Option<&Name>, ctx: &mut Context) -> Result<()> {
+    known::check(&ctx.cluster, name, corpus).await?;
     let text = |name: Option<&Name>| name.map(ToString::to_string).unwrap_or_default();
     let mut stream = ctx.cluster.exceptions(text(name), text(corpus)).await?;
     let mut stores = Stores::default();
@@ -336,7 +347,24 @@ mod tests {
            ────────
          =   12,345 stored; the sum adds up";
         assert!(text.ends_with(expected), "{text}");
-        assert!(text.contains("caught up after 10 s (102 MiB/s)"), "{text}");
+        let times = "started 2026-11-22 13:44:23Z, last caught up 2026-11-22 13:44:33Z (10 s later)";
+        assert!(text.contains(times), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_listed_stands_below_the_sum() {
+        let mut hunt = hunt();
+        hunt.skipped = Some(v1::Skipped { unreadable: 1, symlinks: 2, ..v1::Skipped::default() });
+        hunt.listing_error = "the folder is gone".to_owned();
+        let receipt = Receipt::of(&hunt).unwrap();
+        let expected = "\
+ stored; the sum adds up
+  not listed: 1 folder or file unreadable, 2 symbolic links (dragnet corpus show programs)
+  listing failed: the folder is gone";
+        assert!(receipt.text().ends_with(expected), "{}", receipt.text());
+        let object = serde_json::to_value(receipt).unwrap();
+        assert_eq!((&object["not_listed"]["symlinks"], &object["not_listed"]["special"]), (&2.into(), &0.into()));
+        assert_eq!(object["listing_error"], "the folder is gone");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `dragnet rules`: what to look for.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{IsTerminal, Write as _, stderr},
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use rules::{LoadedSource, Problem};
 use serde::Serialize;
 use types::{Digest, Name, RulesetArtifact};
 
-use super::Context;
+use super::{Context, known};
 use crate::{
     render::{Align, Table, bytes, count, plural, utc},
     report::Shown,
@@ -140,25 +141,30 @@ fn check(path: &Path, ctx: &mut Context) -> Result<()> {
 /// Loads, compiles and splits rules. What is wrong with them is shown on standard error, or with `json`
 /// on it as one object per problem.
 pub fn compile(path: &Path, json: bool) -> Result<RulesetArtifact> {
-    let sources = rules::load(path).map_err(|error| anyhow!(error))?;
-    let problems = match engine::check(&sources) {
-        Ok(warnings) => {
-            show_problems(&warnings, json)?;
-            None
-        }
-        Err(problems) => Some(problems),
+    let sources = match rules::load(path) {
+        Ok(sources) => sources,
+        Err(error) => match error.problem() {
+            Some(problem) => return refuse(path, &[problem], json),
+            None => return Err(error.into()),
+        },
     };
-    if let Some(problems) = problems {
-        show_problems(&problems, json)?;
-        let errors = problems.iter().filter(|problem| problem.severity == rules::Severity::Error).count();
-        if !json {
-            eprintln!("error: {} in {}", plural(errors as u64, "error"), path.display());
-        }
-        return Err(Shown.into());
+    match engine::check(&sources) {
+        Ok(warnings) => show_problems(&warnings, json)?,
+        Err(problems) => return refuse(path, &problems, json),
     }
     let artifact = rules::split(sources.into_iter().map(LoadedSource::into_source).collect());
     artifact.validate().with_context(|| format!("{} cannot become a ruleset", path.display()))?;
     Ok(artifact)
+}
+
+/// Shows why a ruleset cannot be used; always an error.
+fn refuse<T>(path: &Path, problems: &[Problem], json: bool) -> Result<T> {
+    show_problems(problems, json)?;
+    let errors = problems.iter().filter(|problem| problem.severity == rules::Severity::Error).count();
+    if !json {
+        eprintln!("error: {} in {}", plural(errors as u64, "error"), path.display());
+    }
+    Err(Shown.into())
 }
 
 fn show_problems(problems: &[Problem], json: bool) -> Result<()> {
@@ -179,9 +185,14 @@ async fn push(args: Push, ctx: &mut Context) -> Result<()> {
         None => name_of(&path)?,
     };
     let artifact = compile(&path, ctx.out.is_json())?;
+    let rulesets = ctx.cluster.rulesets().await?;
+    let before = rulesets.iter().find(|ruleset| known::is(ruleset.key.as_ref(), name.as_str()));
     let pushed = put(&ctx.cluster, &name, &artifact, &corpora).await?;
-    let (version, units_new, units_carried) =
-        (pushed.version.unwrap_or_default(), pushed.units_new, pushed.units_carried);
+    let missing = missing(&ctx.cluster, &corpora).await?;
+    for corpus in &missing {
+        eprintln!("warning: there is no corpus {corpus} yet; it hunts once that is added");
+    }
+    let version = pushed.version.clone().unwrap_or_default();
     let digest = version.digest().context("the leader's answer is not valid")?;
     if ctx.out.is_json() {
         return ctx.out.object(&serde_json::json!({
@@ -190,22 +201,69 @@ async fn push(args: Push, ctx: &mut Context) -> Result<()> {
             "version": version.number,
             "digest": digest,
             "created": pushed.created,
-            "units_new": units_new,
-            "units_carried": units_carried,
+            "units_new": pushed.units_new,
+            "units_carried": pushed.units_carried,
+            "missing_corpora": missing,
+            "state_before": before.map(|before| state_name(before.state())),
         }));
     }
-    let (number, short) = (version.number, digest.short());
-    if !pushed.created {
-        return ctx
-            .out
-            .line(format!("{name} has these sources already as version {number} ({short}); nothing changed"));
+    let named = format!("version {} ({})", version.number, digest.short());
+    let mut corpora: Vec<String> = corpora.iter().map(ToString::to_string).collect();
+    corpora.sort();
+    corpora.dedup();
+    for line in changes(&name, &named, before, &pushed, &corpora) {
+        ctx.out.line(line)?;
     }
-    ctx.out.line(format!(
-        "{name} version {number} ({short}): {} new, {} carried over",
-        plural(units_new.into(), "unit"),
-        count(units_carried.into())
-    ))?;
-    ctx.out.line(format!("it hunts now: dragnet hunt watch {name}"))
+    let hunts_somewhere = corpora.is_empty() || missing.len() < corpora.len();
+    if pushed.created && hunts_somewhere {
+        ctx.out.line(format!("it hunts now: dragnet hunt watch {name}"))?;
+    }
+    Ok(())
+}
+
+/// Those of the corpora that are not there; each may come later.
+async fn missing<'a>(cluster: &crate::client::Cluster, corpora: &'a [Name]) -> Result<BTreeSet<&'a Name>> {
+    if corpora.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let there = cluster.corpora().await?;
+    let missing = |name: &&Name| !there.iter().any(|corpus| known::is(corpus.key.as_ref(), name.as_str()));
+    Ok(corpora.iter().filter(missing).collect())
+}
+
+/// What a push changed against the ruleset as it was before: sources, where it hunts, whether it hunts.
+/// `corpora` is sorted; empty means all.
+fn changes(
+    name: &Name,
+    version: &str,
+    before: Option<&v1::Ruleset>,
+    pushed: &v1::PutRulesetResponse,
+    corpora: &[String],
+) -> Vec<String> {
+    let elsewhere = before.filter(|before| {
+        let mut chosen = before.corpora.clone();
+        chosen.sort();
+        chosen != corpora
+    });
+    let moved = elsewhere.map_or(String::new(), |before| {
+        format!("; it hunts in {} now, before: {}", selection(corpora), selection(&before.corpora))
+    });
+    let back = before.filter(|before| before.state() != v1::RulesetState::Active);
+    let mut lines = Vec::new();
+    lines.push(if pushed.created {
+        let (new, carried) = (plural(pushed.units_new.into(), "unit"), count(pushed.units_carried.into()));
+        format!("{name} {version}: {new} new, {carried} carried over{moved}")
+    } else if elsewhere.is_none() && back.is_none() {
+        format!("{name} has these sources already as {version}; nothing changed")
+    } else {
+        format!("{name}: same sources as {version}{moved}")
+    });
+    lines.extend(back.map(|before| format!("it was {} and is active again", state_name(before.state()))));
+    lines
+}
+
+fn selection(corpora: &[String]) -> String {
+    if corpora.is_empty() { "all corpora".to_owned() } else { corpora.join(", ") }
 }
 
 /// Hands a compiled ruleset to the cluster.
@@ -254,7 +312,7 @@ async fn list(ctx: &mut Context) -> Result<()> {
             bytes(current.source_bytes),
             row.state.to_owned(),
             utc(current.pushed_at_ms),
-            if row.corpora.is_empty() { "all corpora".to_owned() } else { row.corpora.join(", ") },
+            selection(row.corpora),
         ]);
     }
     ctx.out.line(table)
@@ -269,7 +327,7 @@ async fn show(name: &Name, ctx: &mut Context) -> Result<()> {
     if ctx.out.is_json() {
         return ctx.out.object(&row);
     }
-    let corpora = if row.corpora.is_empty() { "all corpora".to_owned() } else { row.corpora.join(", ") };
+    let corpora = selection(row.corpora);
     ctx.out.line(format!("ruleset  {}/{}, {}, hunts in {corpora}\n", row.tenant, row.name, row.state))?;
     let right = Align::Right;
     let mut table = Table::new(&[
@@ -339,6 +397,30 @@ fn state_name(state: v1::RulesetState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_push_says_what_it_changed() {
+        let name: Name = "web".parse().unwrap();
+        let said = |before: Option<&v1::Ruleset>, created, corpora: &[&str]| {
+            let pushed = v1::PutRulesetResponse { created, units_new: 1, ..v1::PutRulesetResponse::default() };
+            let corpora: Vec<_> = corpora.iter().map(ToString::to_string).collect();
+            changes(&name, "version 2 (ab)", before, &pushed, &corpora)
+        };
+        let ruleset = |state: v1::RulesetState, corpora: &[&str]| v1::Ruleset {
+            state: state.into(),
+            corpora: corpora.iter().map(ToString::to_string).collect(),
+            ..v1::Ruleset::default()
+        };
+        let active = ruleset(v1::RulesetState::Active, &["b", "a"]);
+        let retired = ruleset(v1::RulesetState::Retired, &[]);
+        assert_eq!(said(None, true, &[]), ["web version 2 (ab): 1 unit new, 0 carried over"]);
+        let unchanged = ["web has these sources already as version 2 (ab); nothing changed"];
+        assert_eq!(said(Some(&active), false, &["a", "b"]), unchanged);
+        let moved = ["web: same sources as version 2 (ab); it hunts in all corpora now, before: b, a"];
+        assert_eq!(said(Some(&active), false, &[]), moved);
+        let back = ["web: same sources as version 2 (ab)", "it was retired and is active again"];
+        assert_eq!(said(Some(&retired), false, &[]), back);
+    }
 
     #[test]
     fn a_ruleset_is_called_like_its_folder_or_file() {

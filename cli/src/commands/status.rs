@@ -40,6 +40,8 @@ struct Summary<'a> {
     cluster_id: &'a str,
     leader_id: Option<u64>,
     leader_address: &'a str,
+    /// Followers name a leader for some seconds after it is gone.
+    leader_answers: bool,
     term: u64,
     voters: usize,
     reachable_voters: usize,
@@ -77,9 +79,12 @@ pub(super) async fn run(ctx: &mut Context) -> Result<()> {
     } else {
         show(&summary, &rows, &mut ctx.out)?;
     }
-    match summary.leader_id {
-        Some(_) => Ok(()),
-        None => bail!("the cluster has no leader: {} of {} voters answer", summary.reachable_voters, summary.voters),
+    match (summary.leader_id, summary.leader_answers) {
+        (Some(_), true) => Ok(()),
+        (Some(_), false) => bail!("the leader does not answer"),
+        (None, _) => {
+            bail!("the cluster has no leader: {} of {} voters answer", summary.reachable_voters, summary.voters)
+        }
     }
 }
 
@@ -169,6 +174,7 @@ fn summary<'a>(best: &'a v1::StatusResponse, rows: &[Row]) -> Summary<'a> {
         cluster_id: &best.cluster_id,
         leader_id: Some(best.leader_id).filter(|id| *id != 0),
         leader_address: &best.leader_address,
+        leader_answers: rows.iter().any(|row| row.reachable && row.role == "leader"),
         term: best.term,
         voters: voters.len(),
         reachable_voters: reachable.count(),
@@ -181,9 +187,12 @@ fn summary<'a>(best: &'a v1::StatusResponse, rows: &[Row]) -> Summary<'a> {
 }
 
 fn show(summary: &Summary<'_>, rows: &[Row], out: &mut Out) -> Result<()> {
-    let leader = match summary.leader_id {
-        Some(id) => format!("node {id} at {}, term {}", summary.leader_address, summary.term),
-        None => "none known; an election is under way or the majority is lost".to_owned(),
+    let leader = match (summary.leader_id, summary.leader_answers) {
+        (Some(id), true) => format!("node {id} at {}, term {}", summary.leader_address, summary.term),
+        (Some(id), false) => {
+            format!("none answers (followers still name node {id}); an election takes some seconds")
+        }
+        (None, _) => "none known; an election is under way or the majority is lost".to_owned(),
     };
     let Summary { voters, reachable_voters, .. } = summary;
     out.line(format!("cluster  {}, {reachable_voters} of {voters} voters answer", summary.cluster_id))?;
@@ -294,6 +303,18 @@ mod tests {
         let roles: Vec<_> = rows.iter().map(|row| (row.node_id.unwrap(), row.role)).collect();
         assert_eq!(roles, [(1, "follower"), (2, "leader"), (3, "down")]);
         assert_eq!(summary(best, &rows).reachable_voters, 2);
+    }
+
+    #[test]
+    fn a_leader_that_is_only_named_does_not_count() {
+        let mut answers = answers();
+        let best = most_informed(&answers).unwrap();
+        assert!(summary(best, &rows(&answers, best)).leader_answers);
+        answers.retain(|_, answer| answer.as_ref().is_ok_and(|status| status.node_id == 1));
+        answers.insert("h:2".to_owned(), Err(anyhow::anyhow!("no answer within 2 s")));
+        let best = most_informed(&answers).unwrap();
+        let summary = summary(best, &rows(&answers, best));
+        assert_eq!((summary.leader_id, summary.leader_answers), (Some(2), false));
     }
 
     #[test]

@@ -50,7 +50,11 @@ pub async fn run(args: up::Args, out: &mut Out) -> Result<()> {
     let own_folder = dir.is_none();
     let root = match dir {
         Some(dir) if up::is_used(&dir) => {
-            bail!("{} holds a cluster already; the demo starts from nothing", dir.display())
+            bail!(
+                "{} holds a cluster already and the demo starts from nothing; name another folder with --dir, or leave \
+                 --dir out",
+                dir.display()
+            )
         }
         Some(dir) => dir,
         None => Layout::demo_root()?,

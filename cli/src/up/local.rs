@@ -232,6 +232,8 @@ impl Local {
         let args = [
             "--orchestrators".into(),
             settings.addresses().join(",").into(),
+            "--never-list".into(),
+            layout.root().into(),
             "--scanners".into(),
             scanners.to_string().into(),
             "--name".into(),

@@ -31,6 +31,7 @@ use self::{
     local::{Local, Plan, Programs},
 };
 use crate::{
+    parse,
     render::{Out, plural},
     report::Usage,
 };
@@ -59,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = members)]
     pub orchestrators: Option<u16>,
     /// How many files are scanned at a time; without it one per core
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse::scanners)]
     pub scanners: Option<std::num::NonZeroUsize>,
     /// Port of the first orchestrator, the others follow it. Without it 7601
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..65_000))]

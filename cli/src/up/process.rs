@@ -28,6 +28,9 @@ const MAX_LOG_BYTES: u64 = 16 << 20;
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 12;
 
+/// A stop that takes longer says that it waits, or it would look stuck.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// What a program's argument parser exits with, before the program has a say.
 const CLAP_USAGE: i32 = 2;
 
@@ -150,10 +153,18 @@ async fn stop(spec: &Spec, child: &mut Child, orders: &mut watch::Receiver<Order
     let name = &spec.name;
     // Not reaped yet, so the id is still this child's.
     if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        // Fails only for a child that has ended meanwhile, and that is what the signal asks for.
         let _ = kill_process(pid, Signal::TERM);
     }
     let told_to_kill = async {
+        // Fails when nobody is left who could give orders: then it is as if told to kill.
         let _ = orders.wait_for(|order| *order == Order::Kill).await;
+    };
+    let waited_for = async {
+        sleep(QUIET).await;
+        let left = spec.patience.saturating_sub(QUIET).as_secs();
+        announce(&format!("{name} finishes what it has begun; waiting for it, at most {left} s more"));
+        std::future::pending().await
     };
     tokio::select! {
         ended = timeout(spec.patience, child.wait()) => match ended {
@@ -167,6 +178,7 @@ async fn stop(spec: &Spec, child: &mut Child, orders: &mut watch::Receiver<Order
             Err(_) => announce(&format!("{name} has not stopped within {} s, killing it", spec.patience.as_secs())),
         },
         () = told_to_kill => {}
+        () = waited_for => {}
     }
     child.kill().await.with_context(|| format!("failed to kill {name}"))
 }

@@ -8,7 +8,7 @@ use std::{
     process::Stdio,
 };
 
-use crate::cluster::{Cluster, dragnet, stderr};
+use crate::cluster::{Cluster, dragnet, stderr, stdout, wait_for};
 
 const RULES: &str = r#"
 rule says_needle : text
@@ -77,6 +77,7 @@ fn receipts_add_up() {
     assert!(cluster.ok(&["receipt", "words"]).contains("stored; the sum adds up"));
     assert!(cluster.ok(&["receipt", "--exceptions"]).contains("every file"));
     assert!(!cluster.run(&["receipt", "nobody"]).status.success());
+    assert_eq!(receipt["not_listed"]["symlinks"], 0);
 }
 
 #[test]
@@ -114,6 +115,48 @@ fn the_same_sources_twice_make_no_version_and_one_new_rule_carries_the_others() 
 }
 
 #[test]
+fn names_that_are_not_there_are_never_an_answer() {
+    let cluster = Cluster::start();
+    assert!(cluster.ok(&["receipt"]).contains("no hunts yet"));
+    for (args, text) in [
+        (&["findings", "--ruleset", "nope"][..], "there is no ruleset nope"),
+        (&["findings", "--corpus", "nope", "--json"], "there is no corpus nope"),
+        (&["receipt", "nope"], "there is no ruleset nope"),
+        (&["receipt", "--exceptions", "--corpus", "nope"], "there is no corpus nope"),
+        (&["rules", "pause", "nope"], "ruleset nope"),
+    ] {
+        let output = cluster.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(stderr(&output).contains(text), "{args:?}: {}", stderr(&output));
+    }
+    let rules = cluster.folder("words", &[("words.yar", RULES)]);
+    let push = ["rules", "push", rules.to_str().unwrap()];
+    let output = cluster.run(&[&push[..], &["--corpus", "nope"]].concat());
+    assert!(output.status.success());
+    assert!(stderr(&output).contains("there is no corpus nope yet; it hunts once that is added"));
+    assert!(!stdout(&output).contains("it hunts now"), "{}", stdout(&output));
+    assert!(cluster.ok(&["findings"]).contains("no hunt asks"));
+    assert!(cluster.ok(&push).contains("it hunts in all corpora now, before: nope"));
+    cluster.ok(&["rules", "retire", "words"]);
+    assert!(cluster.ok(&push).contains("it was retired and is active again"));
+}
+
+#[test]
+fn a_listing_that_fails_is_told_everywhere() {
+    let cluster = hunted();
+    assert!(cluster.ok(&["hunt", "watch", "--timeout", "1s"]).contains("1 hunt caught up"));
+    fs::rename(cluster.dir.path().join("files"), cluster.dir.path().join("moved")).unwrap();
+    wait_for("the listing fails", || cluster.objects(&["receipt"])[0]["listing_error"].is_string());
+    assert!(cluster.ok(&["receipt"]).contains("\n  listing failed: "));
+    assert!(cluster.ok(&["hunt", "list"]).contains("listing fails"));
+    assert!(cluster.ok(&["findings"]).contains("so far; listing corpus files failed"));
+    let output = cluster.run(&["hunt", "watch", "--until-caught-up", "--timeout", "1s"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("1 hunt has not caught up within 1.0 s; listing corpus files fails"));
+    assert!(stdout(&output).contains("listing corpus files fails"), "{}", stdout(&output));
+}
+
+#[test]
 fn a_paused_ruleset_is_not_watched_and_resumes() {
     let cluster = hunted();
     assert!(cluster.ok(&["rules", "pause", "words"]).contains("paused now"));
@@ -121,6 +164,8 @@ fn a_paused_ruleset_is_not_watched_and_resumes() {
     let output = cluster.run(&["hunt", "watch", "--until-caught-up"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("nothing to watch"), "{}", stderr(&output));
+    let output = cluster.run(&["hunt", "watch", "words"]);
+    assert!(stderr(&output).contains("words is paused; to go on: dragnet rules resume words"), "{}", stderr(&output));
     cluster.ok(&["rules", "resume", "words"]);
     cluster.ok(&["hunt", "watch", "--until-caught-up", "--timeout", "60s"]);
     assert_eq!(cluster.run(&["rules", "pause", "nobody"]).status.code(), Some(1));

@@ -22,6 +22,20 @@ fn a_mistake_in_a_rule_is_shown_with_its_place_and_nothing_is_pushed() {
 }
 
 #[test]
+fn an_include_that_is_not_there_is_shown_where_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("a.yar");
+    fs::write(&rules, "include \"gone.yar\"\nrule a { condition: true }\n").unwrap();
+    let output = dragnet(&["rules", "check", rules.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("a.yar:1:9") && text.contains("^^^^^^^^^^ no such file"), "{text}");
+    let output = dragnet(&["rules", "push", rules.to_str().unwrap(), "--json"]).output().unwrap();
+    let problem: serde_json::Value = serde_json::from_str(stderr(&output).trim()).unwrap();
+    assert_eq!((&problem["line"], &problem["column"]), (&1.into(), &9.into()));
+}
+
+#[test]
 fn rules_that_compile_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a.yar"), "rule one { condition: filesize > 10 } rule two { condition: one }").unwrap();
@@ -44,7 +58,7 @@ fn a_ruleset_without_rules_or_with_too_many_bytes_is_refused_by_name() {
     assert!(refusal("empty.yar", "").contains("holds no rules"));
     let padding = "/* */".repeat((16 << 20) / 5 + 1);
     let text = refusal("large.yar", &format!("rule a {{ condition: true }} {padding}"));
-    assert!(text.contains("16777216"), "{text}");
+    assert!(text.contains("16 MiB"), "{text}");
 }
 
 #[test]
@@ -64,6 +78,16 @@ fn a_cluster_that_is_not_there_is_an_error_with_help() {
 fn wrong_usage_has_its_own_exit_codes() {
     for args in [&["nonsense"][..], &["corpus", "add", "Bad Name", "/usr"], &["up", "--orchestrators", "2"]] {
         assert_eq!(dragnet(args).output().unwrap().status.code(), Some(2), "{args:?}");
+    }
+    for (args, reason) in [
+        (&["findings", "--limit", "0"][..], "must be at least 1"),
+        (&["up", "--scanners", "0"], "must be at least 1"),
+        (&["up", "--scanners", "9999"], "at most 1024"),
+        (&["corpus", "add", "x", "/usr", "--max-file-size", "2GiB"], "at most 2GB"),
+    ] {
+        let output = dragnet(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stderr(&output).contains(reason), "{}", stderr(&output));
     }
     let output = dragnet(&["up", "--demo", "--json"]).output().unwrap();
     assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));

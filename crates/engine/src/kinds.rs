@@ -18,7 +18,8 @@ pub struct KindPart<'a> {
 /// The programs of some parts. Kinds for which the parts have the same sources share one.
 #[derive(Debug)]
 pub struct KindCompiled {
-    programs: Vec<Compiled>,
+    /// None where no rule could match: such files need not be scanned at all.
+    programs: Vec<Option<Compiled>>,
     /// Index into `programs`.
     of: ByKind<usize>,
 }
@@ -33,8 +34,12 @@ pub fn compile_kinds(parts: &[KindPart<'_>]) -> Result<KindCompiled, CompileFail
     for kind in kinds {
         let of_kind: Vec<_> =
             parts.iter().map(|part| Part { name: part.name, sources: part.sources.get(kind) }).collect();
+        if of_kind.iter().all(|part| part.sources.is_empty()) {
+            programs.push(None);
+            continue;
+        }
         match compile(&of_kind) {
-            Ok(compiled) => programs.push(compiled),
+            Ok(compiled) => programs.push(Some(compiled)),
             Err(failure) => {
                 for failed in failure.parts {
                     guilty.entry(failed.part).or_insert(failed);
@@ -52,7 +57,8 @@ pub fn compile_kinds(parts: &[KindPart<'_>]) -> Result<KindCompiled, CompileFail
 impl KindCompiled {
     /// A scanner over these programs; see [`Compiled::scanner`].
     pub fn scanner(&self) -> Result<KindScanner<'_>, ScanError> {
-        let scanners = self.programs.iter().map(Compiled::scanner).collect::<Result<_, _>>()?;
+        let scanners = self.programs.iter().map(|program| program.as_ref().map(Compiled::scanner).transpose());
+        let scanners = scanners.collect::<Result<_, _>>()?;
         Ok(KindScanner { scanners, of: self.of })
     }
 
@@ -65,7 +71,7 @@ impl KindCompiled {
 /// Scans each file with the program of its kind.
 #[derive(Debug)]
 pub struct KindScanner<'c> {
-    scanners: Vec<Scanner<'c>>,
+    scanners: Vec<Option<Scanner<'c>>>,
     /// Index into `scanners`.
     of: ByKind<usize>,
 }
@@ -73,17 +79,23 @@ pub struct KindScanner<'c> {
 impl<'c> KindScanner<'c> {
     /// See [`Scanner::scan_mem`].
     pub fn scan_mem(&mut self, bytes: &[u8], facts: &FileFacts, timeout: Duration) -> Result<Vec<Hit>, ScanError> {
-        self.scanner_of(FileKind::of(bytes)).scan_mem(bytes, facts, timeout)
+        match self.scanner_of(FileKind::of(bytes)) {
+            Some(scanner) => scanner.scan_mem(bytes, facts, timeout),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// See [`Scanner::scan_fd`].
     pub fn scan_fd(&mut self, file: &File, facts: &FileFacts, timeout: Duration) -> Result<Vec<Hit>, ScanError> {
         let kind = if self.scanners.len() > 1 { kind_of(file)? } else { FileKind::Other };
-        self.scanner_of(kind).scan_fd(file, facts, timeout)
+        match self.scanner_of(kind) {
+            Some(scanner) => scanner.scan_fd(file, facts, timeout),
+            None => Ok(Vec::new()),
+        }
     }
 
-    fn scanner_of(&mut self, kind: FileKind) -> &mut Scanner<'c> {
-        &mut self.scanners[*self.of.get(kind)]
+    fn scanner_of(&mut self, kind: FileKind) -> Option<&mut Scanner<'c>> {
+        self.scanners[*self.of.get(kind)].as_mut()
     }
 }
 

@@ -17,7 +17,10 @@ use std::{
 
 use types::{MAX_RULESET_BYTES, RulesetSource};
 
-use crate::lexical::{Kind, Lexeme, Lexer, inside_quotes, rule_names};
+use crate::{
+    Problem, Severity,
+    lexical::{Kind, Lexeme, Lexer, inside_quotes, rule_names},
+};
 
 /// Includes may be nested this deep, as in libyara.
 pub const MAX_INCLUDE_DEPTH: usize = 16;
@@ -28,39 +31,88 @@ pub enum LoadError {
     Read { path: String, source: io::Error },
     #[error("{path} is neither a file nor a folder")]
     NotFileOrFolder { path: String },
-    #[error("{path}:{line}: the file is not UTF-8; save it as UTF-8, and write other bytes as \\x escapes")]
-    NotUtf8 { path: String, line: usize },
-    #[error("{path}:{line}: the file holds a NUL byte, so it is not a text of rules")]
-    NulByte { path: String, line: usize },
+    #[error("{place}: the file is not UTF-8; save it as UTF-8, and write other bytes as \\x escapes")]
+    NotUtf8 { place: Box<Place> },
+    #[error("{place}: the file holds a NUL byte, so it is not a text of rules")]
+    NulByte { place: Box<Place> },
     #[error("the name of {path} is not UTF-8; rename it, it becomes a namespace")]
     Name { path: String },
     #[error("{first} and {second} would share the namespace {namespace:?}; rename one of them")]
     SharedNamespace { namespace: String, first: String, second: String },
     #[error("{place}: the included file {name:?} does not exist in {folder}")]
-    IncludeMissing { place: Place, name: String, folder: String },
+    IncludeMissing { place: Box<Place>, name: String, folder: String },
     #[error("{place}: the included file {name:?} is outside of the ruleset's folder {root}")]
-    IncludeOutside { place: Place, name: String, root: String },
+    IncludeOutside { place: Box<Place>, name: String, root: String },
     #[error("{place}: files include each other in a circle: {chain}")]
-    IncludeCycle { place: Place, chain: String },
+    IncludeCycle { place: Box<Place>, chain: String },
     #[error("{place}: includes are nested more than {MAX_INCLUDE_DEPTH} deep")]
-    IncludeDepth { place: Place },
+    IncludeDepth { place: Box<Place> },
     #[error("{path} holds no rules; a ruleset needs at least one rule in a .yar or .yara file")]
     Empty { path: String },
-    #[error("{path} is larger than {MAX_RULESET_BYTES} bytes with its includes, the limit for a ruleset")]
+    #[error("{path} is larger than {} MiB with its includes, the limit for a ruleset", MAX_RULESET_BYTES >> 20)]
     TooLarge { path: String },
 }
 
-/// A place in a file: line and column from 1, the column in characters.
+impl LoadError {
+    /// The error with the line it is about, when it has a place in a file.
+    pub fn problem(&self) -> Option<Problem> {
+        let (place, label) = match self {
+            Self::NotUtf8 { place } => (place, "not UTF-8 from here on"),
+            Self::NulByte { place } => (place, "the first NUL byte"),
+            Self::IncludeMissing { place, .. } => (place, "no such file"),
+            Self::IncludeOutside { place, .. } => (place, "outside of the folder"),
+            Self::IncludeCycle { place, .. } => (place, "closes the circle"),
+            Self::IncludeDepth { place } => (place, "one too deep"),
+            Self::Read { .. }
+            | Self::NotFileOrFolder { .. }
+            | Self::Name { .. }
+            | Self::SharedNamespace { .. }
+            | Self::Empty { .. }
+            | Self::TooLarge { .. } => return None,
+        };
+        let text = self.to_string();
+        // The place is shown with the line, so the message goes without.
+        let message = text.strip_prefix(&format!("{place}: ")).unwrap_or(&text);
+        let mut line = Expanded { files: vec![place.file.clone()], ..Expanded::default() };
+        line.push(&place.text, 0, place.line);
+        let source = line.finish(String::new());
+        Some(Problem::at(&source, Severity::Error, message, place.mark.clone()).with_label(label))
+    }
+}
+
+/// A place in a file, with the line it is on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     file: String,
+    /// From 1.
     line: usize,
-    column: usize,
+    /// The line without its end.
+    text: String,
+    /// Bytes of the line that are meant.
+    mark: Range<usize>,
 }
 
+impl Place {
+    /// Where a range of a file's text is; one that leaves its line is cut there.
+    fn of(file: &str, text: &str, range: Range<usize>) -> Self {
+        let before = &text[..range.start];
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let end = text[range.start..].find('\n').map_or(text.len(), |at| range.start + at);
+        Self {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            text: text[start..end].trim_end_matches('\r').to_owned(),
+            mark: range.start - start..range.end.min(end) - start,
+        }
+    }
+}
+
+/// `file:line:column`, the column from 1 in characters.
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        let Self { file, line, text, mark } = self;
+        let before = text.get(..mark.start).unwrap_or(text);
+        write!(f, "{file}:{line}:{}", before.chars().count() + 1)
     }
 }
 
@@ -218,6 +270,8 @@ struct File {
 struct Include {
     /// From the keyword to behind the name.
     range: Range<usize>,
+    /// The name with its quotes.
+    quoted: Range<usize>,
     name: String,
 }
 
@@ -331,14 +385,13 @@ impl Loader {
             return Err(LoadError::TooLarge { path });
         }
         let bytes = fs::read(key).map_err(failed)?;
-        let line_of = |at: usize| bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-            return Err(LoadError::NulByte { path, line: line_of(at) });
+            return Err(LoadError::NulByte { place: byte_place(&path, &bytes, at) });
         }
         let text = match std::str::from_utf8(&bytes) {
             // Editors on Windows put a byte order mark first, libyara refuses it.
             Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
-            Err(error) => return Err(LoadError::NotUtf8 { path, line: line_of(error.valid_up_to()) }),
+            Err(error) => return Err(LoadError::NotUtf8 { place: byte_place(&path, &bytes, error.valid_up_to()) }),
         };
         let includes = includes(&text);
         self.files.insert(key.to_owned(), File { shown: path, text, includes });
@@ -409,21 +462,30 @@ fn includes(text: &str) -> Vec<Include> {
     for Lexeme { kind, range } in Lexer::new(text) {
         if let (Some(keyword), Kind::Quoted) = (&keyword, kind) {
             let name = inside_quotes(&text[range.clone()]).to_owned();
-            includes.push(Include { range: keyword.start..range.end, name });
+            includes.push(Include { range: keyword.start..range.end, quoted: range.clone(), name });
         }
         keyword = (kind == Kind::Word && &text[range.clone()] == "include").then_some(range);
     }
     includes
 }
 
-fn place(file: &File, include: &Include) -> Place {
-    let before = &file.text[..include.range.start];
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    Place {
-        file: file.shown.clone(),
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    }
+fn place(file: &File, include: &Include) -> Box<Place> {
+    Box::new(Place::of(&file.shown, &file.text, include.quoted.clone()))
+}
+
+/// The place of a byte that makes a file no text. What cannot be shown of its line is replaced.
+fn byte_place(file: &str, bytes: &[u8], at: usize) -> Box<Place> {
+    let before = String::from_utf8_lossy(&bytes[..at]).into_owned();
+    let end = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |length| at + length);
+    let mark = before.len()..before.len() + 1;
+    let text = before + &String::from_utf8_lossy(&bytes[at..end]);
+    let place = Place::of(file, &text, mark);
+    // A NUL would vanish on a terminal. The replacement is longer, and so may the mark be: it is cut to characters.
+    Box::new(Place {
+        text: place.text.replace('\0', "\u{fffd}"),
+        mark: place.mark.start..place.mark.start + 3,
+        ..place
+    })
 }
 
 /// A text being put together, with its line map.

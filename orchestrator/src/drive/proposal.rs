@@ -1,7 +1,7 @@
 //! One log entry on its way: who waits for which command of it, and what came back.
 
 use futures::{FutureExt, future::BoxFuture};
-use openraft::impls::ProgressResponder;
+use openraft::{errors::ClientWriteError, impls::ProgressResponder};
 use scheduling::{Command, Event, Grant};
 use tokio::sync::oneshot;
 
@@ -52,6 +52,11 @@ impl Proposal {
             let applied = match sent {
                 Ok(()) => receiver.await.ok().and_then(|written| match written {
                     Ok(response) => Some(response.data),
+                    // Nothing was appended: workers and callers go to the next leader and say it again.
+                    Err(ClientWriteError::ForwardToLeader(_)) => {
+                        tracing::info!("not leading any more; what was to be decided is left to the next leader");
+                        None
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "a log entry was not committed");
                         None

@@ -3,14 +3,18 @@
 mod glob;
 mod read;
 mod show;
+mod unfinished;
 
 use std::{num::NonZeroU64, ops::ControlFlow};
 
 use anyhow::Result;
 use types::Name;
 
-use super::Context;
-use crate::render::{count, plural};
+use super::{Context, known};
+use crate::{
+    parse,
+    render::{count, plural},
+};
 
 pub use glob::Glob;
 pub use read::{Selection, read};
@@ -38,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     corpus: Option<Name>,
     /// Stop after so many findings
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     limit: Option<NonZeroU64>,
     /// Show every match of a finding
     #[arg(long)]
@@ -47,6 +51,10 @@ pub struct Args {
 
 pub async fn run(args: Args, ctx: &mut Context) -> Result<()> {
     let Args { ruleset, rule, corpus, limit, matches } = args;
+    known::check(&ctx.cluster, ruleset.as_ref(), corpus.as_ref()).await?;
+    // Asked before the findings: what ends in between is then among them, and still called pending.
+    let hunts = unfinished::concerned(ctx.cluster.hunts(false).await?, ruleset.as_ref(), corpus.as_ref());
+    let unfinished = unfinished::reasons(&hunts).join("; ");
     let selection = Selection { ruleset, corpus, rule };
     let mut left = limit.map_or(u64::MAX, NonZeroU64::get);
     let mut by_rule = ByRule::default();
@@ -68,15 +76,23 @@ pub async fn run(args: Args, ctx: &mut Context) -> Result<()> {
     })
     .await?;
     if json {
+        if !unfinished.is_empty() {
+            eprintln!("note: these may not be all findings yet: {unfinished}");
+        }
         return Ok(());
     }
     if by_rule.is_empty() && !cut {
-        return out.line("nothing was found; `dragnet receipt` says what was scanned");
+        return match (hunts.is_empty(), unfinished.is_empty()) {
+            (true, _) => out.line("nothing was found, as no hunt asks; `dragnet hunt list` shows all hunts"),
+            (false, true) => out.line("nothing was found; `dragnet receipt` says what was scanned"),
+            (false, false) => out.line(format!("nothing was found so far; {unfinished}")),
+        };
     }
     let note = match limit.filter(|_| cut) {
         Some(limit) => format!(", stopped at --limit {}", count(limit.get())),
         None => String::new(),
     };
     out.line(by_rule.table())?;
-    out.line(format!("\n{} by {}{note}", plural(by_rule.findings(), "finding"), plural(by_rule.rules(), "rule")))
+    out.line(format!("\n{} by {}{note}", plural(by_rule.findings(), "finding"), plural(by_rule.rules(), "rule")))?;
+    if unfinished.is_empty() { Ok(()) } else { out.line(format!("so far; {unfinished}")) }
 }

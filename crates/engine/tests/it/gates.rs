@@ -265,3 +265,18 @@ fn a_part_that_compiles_for_no_kind_is_named_once_and_one_that_fails_for_one_kin
     assert_eq!(failure.parts.iter().map(|part| &part.name[..]).collect::<Vec<_>>(), ["bad", "bad for elf"]);
     assert!(compile_kinds(&parts[..1]).is_ok());
 }
+
+#[test]
+fn a_kind_that_no_rule_can_match_is_answered_without_a_program() {
+    let text = "rule e { condition: uint32be(0) == 0x7f454c46 }";
+    let compiled = compiled_kinds(&program(&split(vec![source("n", text)]), None).sources);
+    let mut scanner = compiled.scanner().unwrap();
+    let mut found = 0;
+    for bytes in samples() {
+        let facts = FileFacts::new(b"dir/sample.bin", bytes.len() as u64);
+        let gated = scanner.scan_mem(&bytes, &facts, TIMEOUT).unwrap();
+        found += gated.len();
+        assert_eq!(gated, hits(&crate::compiled(&[source("n", text)]), &bytes));
+    }
+    assert!(found > 0);
+}

@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
-use crate::{LoadError, LoadedSource, Problem, Severity, load};
+use crate::{LoadError, LoadedSource, Problem, Severity, load, render};
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -77,14 +77,34 @@ fn includes_are_put_in_place_and_lines_remember_their_file() {
 #[test]
 fn a_missing_include_is_told_with_its_place() {
     let folder = folder(&[("a.yar", "rule r { condition: true }\n  include \"gone.yar\"")]);
-    assert_eq!(refusal(&folder), "a.yar:2:3: the included file \"gone.yar\" does not exist in ROOT");
+    assert_eq!(refusal(&folder), "a.yar:2:11: the included file \"gone.yar\" does not exist in ROOT");
+}
+
+#[test]
+fn an_error_with_a_place_is_shown_as_a_compiler_does() {
+    let rendered = |folder: &TempDir| {
+        let problem = load(folder.path()).unwrap_err().problem().unwrap();
+        render(&[problem], false).replace(&format!("{}/", folder.path().display()), "")
+    };
+    let text = rendered(&folder(&[("a.yar", "// é\n  include \"gone.yar\" // x\r\n")]));
+    assert!(text.starts_with("error: the included file \"gone.yar\" does not exist in"), "{text}");
+    assert!(text.contains("a.yar:2:11\n"), "{text}");
+    assert!(text.contains("2 |   include \"gone.yar\" // x\n  |           ^^^^^^^^^^ no such file"), "{text}");
+
+    let text = rendered(&folder(&[("a.yar", "rule a\n a\0b\0\n")]));
+    assert!(text.contains("2 |  a\u{fffd}b\u{fffd}\n  |   ^ the first NUL byte"), "{text}");
+    let latin = folder(&[]);
+    fs::write(latin.path().join("a.yar"), b"// caf\xe9 \xe9").unwrap();
+    let text = rendered(&latin);
+    assert!(text.contains("1 | // caf\u{fffd} \u{fffd}\n  |       ^ not UTF-8"), "{text}");
+    assert!(load(folder(&[]).path()).unwrap_err().problem().is_none());
 }
 
 #[test]
 fn an_include_cannot_leave_the_folder() {
     let outer = folder(&[("secret.yar", RULE), ("rules/a.yar", "include \"../secret.yar\""), ("rules/b.yar", RULE)]);
     let text = load(&outer.path().join("rules")).unwrap_err().to_string();
-    assert!(text.contains("a.yar:1:1: the included file \"../secret.yar\" is outside"), "{text}");
+    assert!(text.contains("a.yar:1:9: the included file \"../secret.yar\" is outside"), "{text}");
     fs::write(outer.path().join("rules/a.yar"), "include \"../nowhere.yar\"").unwrap();
     assert!(load(&outer.path().join("rules")).unwrap_err().to_string().contains("is outside"));
     // Nor by a link, and a linked file elsewhere is not part of the folder.
@@ -98,9 +118,9 @@ fn an_include_cannot_leave_the_folder() {
 #[test]
 fn circles_are_named_whoever_closes_them() {
     let folder_of_two = folder(&[("a.yar", "include \"b.yar\""), ("b.yar", "\ninclude \"a.yar\"")]);
-    assert_eq!(refusal(&folder_of_two), "b.yar:2:1: files include each other in a circle: a.yar → b.yar → a.yar");
+    assert_eq!(refusal(&folder_of_two), "b.yar:2:9: files include each other in a circle: a.yar → b.yar → a.yar");
     let itself = folder(&[("a.yar", "include \"a.yar\"")]);
-    assert_eq!(refusal(&itself), "a.yar:1:1: files include each other in a circle: a.yar → a.yar");
+    assert_eq!(refusal(&itself), "a.yar:1:9: files include each other in a circle: a.yar → a.yar");
     let beside = folder(&[("ok.yar", RULE), ("x/a.yar", "include \"b.yar\""), ("x/b.yar", "include \"a.yar\"")]);
     assert!(refusal(&beside).contains("circle: x/a.yar → x/b.yar → x/a.yar"));
 }
@@ -110,7 +130,7 @@ fn includes_have_a_depth_limit() {
     let files: Vec<_> = (0..20).map(|n| (format!("f{n:02}.yar"), format!("include \"f{:02}.yar\"", n + 1))).collect();
     let mut files: Vec<_> = files.iter().map(|(name, text)| (&name[..], &text[..])).collect();
     files.push(("f20.yar", RULE));
-    assert_eq!(refusal(&folder(&files)), "f16.yar:1:1: includes are nested more than 16 deep");
+    assert_eq!(refusal(&folder(&files)), "f16.yar:1:9: includes are nested more than 16 deep");
 }
 
 #[test]
@@ -120,7 +140,7 @@ fn includes_cannot_blow_up() {
     let mut files: Vec<_> = files.iter().map(|(name, text)| (&name[..], &text[..])).collect();
     let big = RULE.repeat(10_000);
     files.push(("f15.yar", &big));
-    assert!(refusal(&folder(&files)).contains("16777216 bytes"));
+    assert!(refusal(&folder(&files)).contains("larger than 16 MiB"));
 }
 
 #[test]
@@ -133,11 +153,11 @@ fn texts_that_are_no_rules_are_refused() {
     assert!(refusal(&folder(&[("a.txt", RULE)])).contains("holds no rules"));
     assert_eq!(
         refusal(&folder(&[("a.yar", "rule a\n\0")])),
-        "a.yar:2: the file holds a NUL byte, so it is not a text of rules"
+        "a.yar:2:1: the file holds a NUL byte, so it is not a text of rules"
     );
     let latin = folder(&[("b.yar", RULE)]);
     fs::write(latin.path().join("a.yar"), b"\n// caf\xe9").unwrap();
-    assert!(refusal(&latin).starts_with("a.yar:2: the file is not UTF-8"));
+    assert!(refusal(&latin).starts_with("a.yar:2:7: the file is not UTF-8"));
     assert!(matches!(load(Path::new("/nowhere/at/all")).unwrap_err(), LoadError::Read { .. }));
 }
 
@@ -150,7 +170,7 @@ fn a_byte_order_mark_is_left_out() {
 #[test]
 fn too_large_a_ruleset_is_refused_with_the_limit() {
     let half = format!("rule r {{ condition: true }}\n//{}", "x".repeat(9 << 20));
-    assert!(refusal(&folder(&[("a.yar", &half), ("b.yar", &half)])).contains("16777216 bytes"));
+    assert!(refusal(&folder(&[("a.yar", &half), ("b.yar", &half)])).contains("larger than 16 MiB"));
     assert!(load(folder(&[("a.yar", &half)]).path()).is_ok());
 }
 

@@ -64,6 +64,26 @@ fn findings_name_rule_file_offset_and_bytes() {
 }
 
 #[test]
+fn a_changed_file_has_its_findings_once_and_a_vanished_one_none() {
+    let cluster = hunted();
+    let files = cluster.dir.path().join("files");
+    fs::write(files.join("one.txt"), "the needle moved, in another haystack").unwrap();
+    fs::remove_file(files.join(OsStr::from_bytes(b"bad\xff.txt"))).unwrap();
+    wait_for("the change is listed and scanned", || {
+        let shown = cluster.objects(&["corpus", "show", "files"]);
+        let receipts = cluster.objects(&["receipt"]);
+        shown[0]["gone_files"] == 2 && receipts[0]["pending_files"] == 0
+    });
+
+    let text = cluster.ok(&["findings"]);
+    assert!(text.contains("2 findings by 2 rules"), "{text}");
+    assert!(text.contains("0x00000004  $needle  needle"), "where it is now: {text}");
+    assert!(text.contains("left out: 3 findings in files that are gone or changed since"), "{text}");
+    assert!(cluster.ok(&["findings", "--gone"]).contains("5 findings by 2 rules"));
+    assert_eq!(cluster.objects(&["findings"]).len(), 1);
+}
+
+#[test]
 fn receipts_add_up() {
     let cluster = hunted();
     let receipts = cluster.objects(&["receipt"]);

@@ -78,6 +78,11 @@ impl Corpus {
         self.gone.iter().map(|(segment, files)| (*segment, files))
     }
 
+    /// Files of one segment that listings no longer met, or met changed; ascending.
+    pub fn gone_of(&self, segment: SegmentOrdinal) -> impl Iterator<Item = FileOrdinal> {
+        self.gone.get(&segment).into_iter().flatten().map(FileOrdinal)
+    }
+
     /// Appends a segment unless one with the same manifest is there: a repeated proposal stores no file twice.
     pub(crate) fn append(&mut self, segment: SegmentDescriptor) -> bool {
         let room = self.segments.len() < u32::MAX as usize;

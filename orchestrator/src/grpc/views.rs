@@ -185,6 +185,7 @@ impl Wanted<'_> {
                     lease: Some(object.lease.into()),
                     findings: object.findings,
                     storage_url: storage_url.to_owned(),
+                    gone: corpus.gone_of(segment).map(|file| file.0).collect(),
                 })
             })
         });

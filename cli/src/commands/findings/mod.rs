@@ -17,12 +17,13 @@ use crate::{
 };
 
 pub use glob::Glob;
-pub use read::{Selection, read};
+pub use read::{Ended, Selection, read};
 pub use show::{ByRule, block};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Findings are those of current rulesets, and of files that were there when they were scanned. With --json each line is a \
+Findings are those of current rulesets in files that are still there; --gone adds those in files that vanished or \
+changed after they were scanned. With --json each line is a \
 file with its rules, in the shape that `yr scan --output-format ndjson` prints.
 
 Examples:
@@ -47,20 +48,23 @@ pub struct Args {
     /// Show every match of a finding
     #[arg(long)]
     matches: bool,
+    /// Also findings in files that are gone or changed since
+    #[arg(long)]
+    gone: bool,
 }
 
 pub async fn run(args: Args, ctx: &mut Context) -> Result<()> {
-    let Args { ruleset, rule, corpus, limit, matches } = args;
+    let Args { ruleset, rule, corpus, limit, matches, gone } = args;
     known::check(&ctx.cluster, ruleset.as_ref(), corpus.as_ref()).await?;
     // Asked before the findings: what ends in between is then among them, and still called pending.
     let hunts = unfinished::concerned(ctx.cluster.hunts(false).await?, ruleset.as_ref(), corpus.as_ref());
     let unfinished = unfinished::reasons(&hunts).join("; ");
-    let selection = Selection { ruleset, corpus, rule };
+    let selection = Selection { ruleset, corpus, rule, gone };
     let mut left = limit.map_or(u64::MAX, NonZeroU64::get);
     let mut by_rule = ByRule::default();
     let json = ctx.out.is_json();
     let out = &mut ctx.out;
-    let cut = read(&ctx.cluster, &selection, |rows| {
+    let Ended { cut, gone } = read(&ctx.cluster, &selection, |rows| {
         let shown = usize::try_from(left).unwrap_or(usize::MAX).min(rows.len());
         let rows = &rows[..shown];
         left -= shown as u64;
@@ -75,13 +79,23 @@ pub async fn run(args: Args, ctx: &mut Context) -> Result<()> {
         Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })
     .await?;
+    let past = match gone {
+        0 => String::new(),
+        gone => format!("{} in files that are gone or changed since; --gone shows them", plural(gone, "finding")),
+    };
     if json {
+        if !past.is_empty() {
+            eprintln!("note: left out {past}");
+        }
         if !unfinished.is_empty() {
             eprintln!("note: these may not be all findings yet: {unfinished}");
         }
         return Ok(());
     }
     if by_rule.is_empty() && !cut {
+        if !past.is_empty() {
+            out.line(format!("left out: {past}"))?;
+        }
         return match (hunts.is_empty(), unfinished.is_empty()) {
             (true, _) => out.line("nothing was found, as no hunt asks; `dragnet hunt list` shows all hunts"),
             (false, true) => out.line("nothing was found; `dragnet receipt` says what was scanned"),
@@ -94,5 +108,8 @@ pub async fn run(args: Args, ctx: &mut Context) -> Result<()> {
     };
     out.line(by_rule.table())?;
     out.line(format!("\n{} by {}{note}", plural(by_rule.findings(), "finding"), plural(by_rule.rules(), "rule")))?;
+    if !past.is_empty() {
+        out.line(format!("left out: {past}"))?;
+    }
     if unfinished.is_empty() { Ok(()) } else { out.line(format!("so far; {unfinished}")) }
 }

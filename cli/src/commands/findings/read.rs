@@ -16,9 +16,20 @@ pub struct Selection {
     pub ruleset: Option<Name>,
     pub corpus: Option<Name>,
     pub rule: Option<Glob>,
+    /// Also those in files that are gone or changed since.
+    pub gone: bool,
 }
 
-/// Hands over findings until all are read or `each` has enough. True if it had enough.
+/// How reading ended.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// `each` had enough.
+    pub cut: bool,
+    /// Findings left out because their files are gone or changed since.
+    pub gone: u64,
+}
+
+/// Hands over findings until all are read or `each` has enough.
 ///
 /// `each` gets the findings of one segment at a time, by file, as far as the leader names the objects of
 /// a segment one after another. Memory: the findings of one segment.
@@ -26,21 +37,26 @@ pub async fn read(
     cluster: &Cluster,
     selection: &Selection,
     mut each: impl FnMut(&[Finding]) -> Result<ControlFlow<()>>,
-) -> Result<bool> {
+) -> Result<Ended> {
     let name = |name: &Option<Name>| name.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut stream = cluster.findings(name(&selection.ruleset), name(&selection.corpus)).await?;
     let mut stores = Stores::default();
     let mut segment: Option<(u32, u32)> = None;
     let mut rows: Vec<Finding> = Vec::new();
+    let mut ended = Ended::default();
     while let Some(object) = stream.message().await.context("the answer broke off; run the command again")? {
         let place = (object.corpus_id, object.segment.as_ref().map_or(0, |segment| segment.ordinal));
         if segment.replace(place) != Some(place) && hand_over(&mut rows, &mut each)?.is_break() {
-            return Ok(true);
+            return Ok(Ended { cut: true, ..ended });
         }
         let wanted = |row: &Finding| selection.rule.as_ref().is_none_or(|rule| rule.matches(&row.rule));
-        rows.extend(fetch(&object, &mut stores).await?.into_iter().filter(wanted));
+        let found = fetch(&object, &mut stores).await?.into_iter().filter(wanted);
+        let is_gone = |row: &Finding| !selection.gone && object.gone.binary_search(&row.file).is_ok();
+        let (gone, there): (Vec<_>, Vec<_>) = found.partition(is_gone);
+        ended.gone += gone.len() as u64;
+        rows.extend(there);
     }
-    Ok(hand_over(&mut rows, &mut each)?.is_break())
+    Ok(Ended { cut: hand_over(&mut rows, &mut each)?.is_break(), ..ended })
 }
 
 fn hand_over(

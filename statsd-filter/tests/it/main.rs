@@ -1,0 +1,8 @@
+//! The real program on real sockets.
+
+mod bad_input;
+mod filter;
+mod forwarding;
+mod metrics;
+mod reload;
+mod target;

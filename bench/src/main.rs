@@ -3,6 +3,7 @@
 //! ```text
 //! scan ──► cluster (the real programs, started here) ─┐
 //!     └──► yara (the peer) ───────────────────────────┴──► measure ──► report ──► table, target/bench/scan.json
+//! statsd ──► one forwarder after the other, between a sender and a sink ──► report ──► table, target/bench/statsd.json
 //! ```
 
 mod cluster;
@@ -12,6 +13,7 @@ mod measure;
 mod peer;
 mod report;
 mod scan;
+mod statsd;
 
 use std::process::ExitCode;
 
@@ -28,11 +30,14 @@ struct Args {
 enum Bench {
     /// Scan worker against the yara command: large files, small files, changed rules, overhead
     Scan(scan::Args),
+    /// statsd-filter against a Node.js filter and statsdproxy: CPU time, speed without loss, memory, latency
+    Statsd(statsd::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().bench {
         Bench::Scan(args) => scan::run(&args),
+        Bench::Statsd(args) => statsd::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -35,10 +35,8 @@ impl Http {
                 PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
             ];
             let _interrupted_is_fine = poll(&mut watched, PollTimeout::NONE);
-            if let Ok((stream, _)) = self.listener.accept() {
-                if let Err(error) = self.serve(stream) {
-                    debug!(%error, "a request failed");
-                }
+            if let Err(error) = self.listener.accept().and_then(|(stream, _)| self.serve(stream)) {
+                debug!(%error, "a request failed");
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -58,11 +59,14 @@ impl File {
         if bytes > LARGEST_BYTES {
             return Err(Error::TooLarge { path: path.to_owned(), bytes });
         }
-        let text = fs::read_to_string(path).map_err(read_error)?;
-        if path.extension().is_some_and(|extension| extension == "json") || text.trim_start().starts_with('{') {
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
+        let file = fs::File::open(path).map_err(read_error)?;
+        let mut reader = BufReader::new(file);
+        let begins = reader.fill_buf().map_err(read_error)?.trim_ascii_start();
+        if path.extension().is_some_and(|extension| extension == "json") || begins.starts_with(b"{") {
+            // Piece by piece: a long list is never in memory as text, which the allocator would keep when it is gone.
+            serde_json::from_reader(reader).map_err(|source| Error::Json { path: path.to_owned(), source })
         } else {
-            yaml_serde::from_str(&text).map_err(|source| Error::Yaml { path: path.to_owned(), source })
+            yaml_serde::from_reader(reader).map_err(|source| Error::Yaml { path: path.to_owned(), source })
         }
     }
 }

@@ -150,7 +150,11 @@ impl<'a> Builder<'a> {
             return Default::default();
         }
         let root = Node { label_at: 0, label_length: 0, children: 0, first_child: 0, entry: NONE };
-        let (mut nodes, mut first_bytes) = (vec![root], vec![0]);
+        // At most as many inner nodes as leaves. All at once, because the allocator would keep what growing leaves behind.
+        let most = 2 * self.sorted.len() + 1;
+        let (mut nodes, mut first_bytes) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        nodes.push(root);
+        first_bytes.push(0);
         // A node, its entries in `sorted`, and how many of their bytes lead to it. Bound: one element an entry.
         let mut open = VecDeque::from([(0, 0..self.sorted.len(), 0)]);
         while let Some((parent, entries, depth)) = open.pop_front() {

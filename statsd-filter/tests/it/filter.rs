@@ -1,6 +1,7 @@
 //! Starts the program, speaks to it, and stops it. Everything waits for a condition, for at most `DEADLINE`.
 
 #![expect(clippy::disallowed_types, reason = "real processes are waited for in real time")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot start its program has failed")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};

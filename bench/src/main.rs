@@ -3,10 +3,12 @@
 //! ```text
 //! scan ──► cluster (the real programs, started here) ─┐
 //!     └──► yara (the peer) ───────────────────────────┴──► measure ──► report ──► table, target/bench/scan.json
+//! kv ───► kv-server, redis-server (the peer) ◄── load ───────────────► report ──► table, target/bench/kv.json
 //! ```
 
 mod cluster;
 mod generate;
+mod kv;
 mod machine;
 mod measure;
 mod peer;
@@ -28,11 +30,14 @@ struct Args {
 enum Bench {
     /// Scan worker against the yara command: large files, small files, changed rules, overhead
     Scan(scan::Args),
+    /// Key-value server against redis-server: rates, CPU, latency, memory, opening, switching
+    Kv(kv::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().bench {
         Bench::Scan(args) => scan::run(&args),
+        Bench::Kv(args) => kv::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,12 +16,14 @@ demo: build ## build Dragnet and watch it hunt on this machine
 test: setup ## check everything that CI checks
 	@cargo --locked xtask verify
 
-bench: build ## measure against the yara command, on this machine
+bench: setup build ## measure against the yara command and redis-server, on this machine
 	@"$(BIN)/bench" scan
+	@"$(BIN)/bench" kv
 
 setup: ## install what is missing to build and test (Debian), or say what is
 	@tools/setup.sh
 
 # The whole workspace, as the tests do: with a choice of crates, cargo unifies features anew and compiles dependencies twice.
-build: setup ## build the programs
+build: ## build the programs
+	@tools/setup.sh build
 	@cargo build --locked --release --workspace --bins

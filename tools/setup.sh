@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that this machine can build, test and measure Dragnet. Safe to repeat; takes a moment when nothing is missing.
 #
+#   tools/setup.sh build    what building, and so the demo, needs
+#   tools/setup.sh          that, and what tests and benches need: peers, foreign clients, a server for object storage
+#
 # On Debian and its kin, missing packages are installed when we are root or sudo asks for no password; else the one command to
 # run is printed. Rust is never installed from here: that is the user's toolchain.
 set -euo pipefail
@@ -13,7 +16,15 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # The C compiler finds OpenSSL's headers: libyara's hash module is built against them.
 have_openssl_headers() { echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1; }
 
-# Debian names of what is missing, in `missing`. libyara's bindings are bundled with its crate, so no clang is needed.
+# RocksDB's bindings are made while it is built, by a clang that is loaded as a library and has its own headers beside it.
+have_libclang() {
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null
+}
+
+# A virtual environment gets its own pip, from a package of its own on Debian.
+have_venv() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
+
+# Debian names of what is missing, in `missing`.
 find_missing() {
     missing=()
     have gcc || missing+=(gcc libc6-dev)
@@ -23,7 +34,15 @@ find_missing() {
     have mold || missing+=(mold)
     have_openssl_headers || missing+=(libssl-dev)
     have git || missing+=(git)
-    have yara || missing+=(yara) # the peer in benches and in tests that compare answers
+    have_libclang || missing+=(libclang-dev)
+    [ "$for" = everything ] || return 0
+    have yara || missing+=(yara) # the peers in benches and in tests that compare answers
+    have redis-server || missing+=(redis-server)
+    have redis-cli && have redis-benchmark || missing+=(redis-tools)
+    # Clients that the key-value server must get along with; the tests install them by their lock files.
+    have python3 && have_venv || missing+=(python3-venv)
+    have node || missing+=(nodejs)
+    have npm || missing+=(npm)
 }
 
 install_missing() {
@@ -36,9 +55,38 @@ install_missing() {
     local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0)
     local install=("${apt[@]}" install -y --no-install-recommends "${missing[@]}")
     say "installing ${missing[*]}"
+    case " ${missing[*]} " in *" redis-server "*) without_starting "${as_root[@]}" ;; esac
     # The package lists are fetched only when the ones here do not do: that is the slow part.
     "${install[@]}" || { "${apt[@]}" update && "${install[@]}"; } ||
         fail "apt-get could not install ${missing[*]}"
+    if [ -n "$redis_was_missing" ]; then
+        # Tests start their own on a free port. A machine that is only to build needs none that runs for ever.
+        have systemctl && "${as_root[@]}" systemctl --quiet disable redis-server.service >/dev/null 2>&1 || true
+        [ -z "$policy" ] || "${as_root[@]}" rm -f "$policy"
+    fi
+}
+
+# Debian starts a service when it is installed, unless this file says no. One that is there already is its owner's business.
+redis_was_missing=
+policy=
+without_starting() {
+    redis_was_missing=yes
+    [ ! -e /usr/sbin/policy-rc.d ] || return 0
+    policy=/usr/sbin/policy-rc.d
+    trap '[ -z "$policy" ] || '"$*"' rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "$@" tee "$policy" >/dev/null
+    "$@" chmod +x "$policy"
+}
+
+# An S3 server for tests, from the Go modules' registry, beside everything else that we keep in the cache.
+versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+install_versitygw() {
+    local tools=${XDG_CACHE_HOME:-$HOME/.cache}/dragnet/tools
+    [ ! -x "$tools/versitygw" ] || return 0
+    have go || PATH=$PATH:/usr/local/go/bin
+    have go || fail "Go is needed for the tests of object storage and of Go clients: install your distribution's golang, or see https://go.dev"
+    say "building ${versitygw##*/}, which takes some minutes"
+    GOBIN=$tools go install "$versitygw" || fail "go could not install $versitygw"
 }
 
 # Whether version $1 is at least version $2.
@@ -57,6 +105,10 @@ check_rust() {
         fail "rustfmt and clippy are needed: rustup component add rustfmt clippy"
 }
 
+case ${1:-everything} in
+    build | everything) for=${1:-everything} ;;
+    *) fail "say \`build\`, or nothing" ;;
+esac
 find_missing
 if [ "${#missing[@]}" -gt 0 ]; then
     have apt-get || fail "missing (named as on Debian; please install them your system's way): ${missing[*]}"
@@ -65,4 +117,5 @@ if [ "${#missing[@]}" -gt 0 ]; then
     [ "${#missing[@]}" -eq 0 ] || fail "still missing after installing: ${missing[*]}"
 fi
 check_rust
+[ "$for" = build ] || install_versitygw
 say "everything needed is here"

@@ -95,6 +95,30 @@ pub(crate) fn rules(numbers: Range<u32>, changed: Option<u32>) -> String {
     source
 }
 
+/// Copies a rule file, or all below a folder, so that each is a source of its own, and counts their rules.
+pub(crate) fn copy_rules(from: &Path, to: &Path) -> Result<u32> {
+    if from.is_dir() {
+        fs::create_dir_all(to).with_context(|| format!("failed to create {}", to.display()))?;
+        let entries = fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))?;
+        let copied = entries.map(|entry| {
+            let entry = entry.with_context(|| format!("failed to read {}", from.display()))?;
+            copy_rules(&entry.path(), &to.join(entry.file_name()))
+        });
+        return copied.sum();
+    }
+    if !from.extension().is_some_and(|extension| extension == "yar" || extension == "yara") {
+        return Ok(0);
+    }
+    let text = fs::read_to_string(from).with_context(|| format!("failed to read {}", from.display()))?;
+    fs::write(to, &text).with_context(|| format!("failed to write {}", to.display()))?;
+    Ok(u32::try_from(text.lines().filter(|line| begins_rule(line)).count())?)
+}
+
+fn begins_rule(line: &str) -> bool {
+    let words = line.split_whitespace().skip_while(|word| ["private", "global"].contains(word));
+    line.starts_with(|letter: char| letter.is_ascii_lowercase()) && words.take(1).eq(["rule"])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +133,17 @@ mod tests {
         assert_eq!(read(&one, "000002.dat"), read(&other, "000002.dat"));
         assert_ne!(read(&one, "000001.dat"), read(&one, "000002.dat"));
         assert_eq!(read(&one, "000000.dat").len(), 100);
+    }
+
+    #[test]
+    fn the_examples_are_copied_and_their_rules_counted() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/rules/miners");
+        let copy = tempfile::tempdir().unwrap();
+        let rules = copy_rules(&examples, copy.path()).unwrap();
+        let text = fs::read_to_string(copy.path().join("programs.yar")).unwrap()
+            + &fs::read_to_string(copy.path().join("configurations.yar")).unwrap();
+        assert_eq!(usize::try_from(rules).unwrap(), text.matches("condition:").count());
+        assert!(!begins_rule("    rule of thumb") && begins_rule("private rule x {") && !begins_rule("// rule"));
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! ```text
 //! scan ──► cluster (the real programs, started here) ─┐
 //!     └──► yara (the peer) ───────────────────────────┴──► measure ──► report ──► table, target/bench/scan.json
+//! kv ───► kv-server, redis-server (the peer) ◄── load ───────────────► report ──► table, target/bench/kv.json
 //! statsd ──► one forwarder after the other, between a sender and a sink ──► report ──► table, target/bench/statsd.json
 //! ```
 
 mod cluster;
 mod generate;
+mod kv;
 mod machine;
 mod measure;
 mod peer;
@@ -30,6 +32,8 @@ struct Args {
 enum Bench {
     /// Scan worker against the yara command: large files, small files, changed rules, overhead
     Scan(scan::Args),
+    /// Key-value server against redis-server: rates, CPU, latency, memory, opening, switching
+    Kv(kv::Args),
     /// statsd-filter against a Node.js filter and statsdproxy: CPU time, speed without loss, memory, latency
     Statsd(statsd::Args),
 }
@@ -37,6 +41,7 @@ enum Bench {
 fn main() -> ExitCode {
     let outcome = match Args::parse().bench {
         Bench::Scan(args) => scan::run(&args),
+        Bench::Kv(args) => kv::run(&args),
         Bench::Statsd(args) => statsd::run(&args),
     };
     match outcome {

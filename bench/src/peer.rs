@@ -10,7 +10,16 @@ use anyhow::{Context, Result, ensure};
 use crate::measure::{Cpu, ended_children, timed};
 
 /// Values for the variables that our engine sets for every file. The command takes one value for all files.
-const EXTERNALS: [&str; 4] = ["filename=x", "filepath=x", "extension=.x", "file_size=0"];
+const EXTERNALS: [&str; 8] = [
+    "filename=x",
+    "filepath=x",
+    "extension=.x",
+    "file_size=0",
+    "known_good=false",
+    "package=x",
+    "package_version=x",
+    "prevalence=0",
+];
 
 /// Seconds for one file, as our worker's default.
 const FILE_TIMEOUT_S: &str = "60";

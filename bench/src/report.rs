@@ -45,7 +45,13 @@ impl Row {
 
     pub(crate) fn with_ratio_at_least(self, least: f64) -> Self {
         let met = self.ratio.is_some_and(|ratio| ratio >= least);
-        Self { target: Some(format!("ratio >= {least}")), met: Some(met), ..self }
+        // Rounded as the ratio is shown, so that the target 1 / 1.1 reads 0.91.
+        Self { target: Some(format!("ratio >= {}", (least * 100.0).round() / 100.0)), met: Some(met), ..self }
+    }
+
+    pub(crate) fn with_ours_at_least(self, least: f64) -> Self {
+        let met = self.ours >= least;
+        Self { target: Some(format!("ours >= {least}")), met: Some(met), ..self }
     }
 
     pub(crate) fn with_ours_below(self, limit: f64) -> Self {

@@ -18,7 +18,7 @@ use crate::{generate, machine, peer};
 const SMALL_FILES: usize = 20_000;
 const SMALL_FILE_BYTES: usize = 4 << 10;
 const SEED: u64 = 20_240_229;
-const GENERATED_RULES: u32 = 1_000;
+const RULES: u32 = 1_000;
 const CHANGED_RULE: u32 = 500;
 
 /// What the demo hunts in, less its own folder.
@@ -54,7 +54,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(!files.is_empty(), "none of the folders for the large sweeps is there; name one with --files");
     let mut rows = bench.large_files(&files, &args.rules)?;
     rows.extend(bench.small_files(&args.rules)?);
-    rows.push(bench.changed_rule(&files)?);
+    rows.push(bench.changed_rule("one rule of 1,000 changed: again", &files, None)?);
+    let with_examples = "one of 1,000 rules changed (the example rules and generated ones)";
+    rows.push(bench.changed_rule(with_examples, &files, Some(&args.rules))?);
 
     let report = Report(rows);
     println!("\n{report}");
@@ -118,20 +120,34 @@ impl Bench {
     }
 
     /// The first scan is the peer here: whoever cannot tell what a change touches has to repeat it.
-    fn changed_rule(&self, files: &[PathBuf]) -> Result<Row> {
-        let rules = self.folder.path().join("generated.yar");
+    ///
+    /// All rules are generated, or those in `examples` and as many generated ones as make 1,000 with them; one of the
+    /// generated ones changes.
+    fn changed_rule(&self, what: &str, files: &[PathBuf], examples: Option<&Path>) -> Result<Row> {
+        let kind = if examples.is_some() { "mixed" } else { "generated" };
+        let rules = self.folder.path().join(kind);
+        fs::create_dir(&rules).with_context(|| format!("failed to create {}", rules.display()))?;
+        let others = match examples {
+            Some(examples) => {
+                let name = examples.file_name().context("the rules have no name")?;
+                generate::copy_rules(examples, &rules.join(name))?
+            }
+            None => 0,
+        };
+        let generated = RULES.checked_sub(others).context("there are more examples than rules wanted")?;
+        ensure!(generated > CHANGED_RULE, "the rule that changes must be among the {generated} generated ones");
+        let file = rules.join("generated.yar");
         let (mut first, mut again) = (Vec::new(), Vec::new());
         let corpora = self.cluster.add_corpora("large", files)?; // once more: it is there already, and this says so without harm
         for round in 1..=self.rounds {
-            let ruleset = format!("generated-{round}");
-            write(&rules, &generate::rules(0..GENERATED_RULES, None))?;
+            let ruleset = format!("{kind}-{round}");
+            write(&file, &generate::rules(0..generated, None))?;
             first.push(self.sweep(&ruleset, &rules, &corpora)?.time.as_secs_f64());
-            write(&rules, &generate::rules(0..GENERATED_RULES, Some(CHANGED_RULE)))?;
+            write(&file, &generate::rules(0..generated, Some(CHANGED_RULE)))?;
             again.push(self.sweep(&ruleset, &rules, &corpora)?.time.as_secs_f64());
             self.cluster.retire(&ruleset)?;
         }
-        let row =
-            Row::against_peer("one rule of 1,000 changed: again", "s", median(&again), median(&first), Better::Less);
+        let row = Row::against_peer(what, "s", median(&again), median(&first), Better::Less);
         Ok(row.with_ratio_at_least(10.0))
     }
 

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use types::Tenant;
 
 use crate::{
-    commands::{completions, corpus, findings, hunt, receipt, rules},
+    commands::{completions, corpus, dataset, findings, hunt, receipt, rules},
     parse, up,
 };
 
@@ -78,6 +78,9 @@ Examples:
   dragnet status --cluster 127.0.0.1:7602
   dragnet status --json | jq -r .member.address")]
     Status,
+    /// Build versions of keys and values for lookups, and say which one is served
+    #[command(subcommand)]
+    Dataset(dataset::Command),
     /// Print completions for a shell
     Completions(completions::Args),
 }

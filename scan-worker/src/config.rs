@@ -1,8 +1,9 @@
 //! What the user wrote, and what the worker runs with.
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
+use enrichment::Source;
 
 use crate::scanner::Sandbox;
 
@@ -50,6 +51,20 @@ pub struct Args {
     #[arg(long, env = "DRAGNET_DRAIN_S", value_name = "SECONDS")]
     pub drain_s: Option<u32>,
 
+    /// A dataset that files can be looked up in by SHA-256, and where it is served, by anything that speaks the Redis
+    /// protocol. Corpora say which datasets they want. May be repeated; in the variable they are parted by spaces
+    #[arg(
+        long = "kv",
+        env = "DRAGNET_KV_DATASETS",
+        value_name = "NAME=redis://HOST:PORT[,HOST:PORT][/DB][?prefix=P&cluster=true]",
+        value_delimiter = ' '
+    )]
+    pub datasets: Vec<Source>,
+
+    /// Where to answer GET /metrics and /healthz; nowhere without it
+    #[arg(long, env = "DRAGNET_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+
     #[command(flatten)]
     pub telemetry: telemetry::Args,
 }
@@ -87,6 +102,8 @@ pub struct Config {
     pub file_timeout: Duration,
     pub sandbox: Sandbox,
     pub never_list: Vec<PathBuf>,
+    pub datasets: Vec<Source>,
+    pub metrics_listen: Option<SocketAddr>,
     pub drain: Duration,
 }
 
@@ -101,6 +118,8 @@ impl Config {
             memory_limit_mib,
             never_list,
             drain_s,
+            datasets,
+            metrics_listen,
             telemetry: _,
         } = args;
         if let Some(address) = orchestrators.iter().find(|address| !is_address(address)) {
@@ -122,6 +141,8 @@ impl Config {
             file_timeout: Duration::from_secs(file_timeout_s.map_or(60, NonZeroU32::get).into()),
             sandbox: Sandbox { memory_limit_bytes: u64::from(memory_limit_mib) << 20 },
             never_list,
+            datasets,
+            metrics_listen,
             // Inside the 30 s that Kubernetes gives a pod.
             drain: Duration::from_secs(drain_s.unwrap_or(20).into()),
         })
@@ -158,6 +179,21 @@ mod tests {
         let config = config(&["--orchestrators", "a:1,b:2", "--orchestrators", "[::1]:3"]).unwrap();
         assert_eq!(config.orchestrators, ["a:1", "b:2", "[::1]:3"]);
         assert!(config.scanners >= 1);
+    }
+
+    #[test]
+    fn datasets_may_come_as_one_list() {
+        let config = config(&[
+            "--orchestrators",
+            "a:1",
+            "--kv",
+            "a=redis://x:1,y:2?cluster=true b=redis://z:3/4",
+            "--kv",
+            "c=redis://z:3",
+        ]);
+        let names: Vec<_> = config.unwrap().datasets.iter().map(|source| source.name.to_string()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert!(Args::try_parse_from(["scan-worker", "--orchestrators", "a:1", "--kv", "nonsense"]).is_err());
     }
 
     #[test]

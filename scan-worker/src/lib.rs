@@ -12,6 +12,7 @@
 //! hostile file does to the engine costs that file its answer and the worker one process.
 
 pub mod config;
+pub mod metrics;
 pub mod server;
 
 pub mod leader;

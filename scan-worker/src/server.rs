@@ -2,6 +2,7 @@
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
+use enrichment::Datasets;
 use protocol::{client::LeaderClient, v1};
 use store::Store;
 use supervision::Limits;
@@ -19,6 +20,7 @@ use crate::{
     job::{Corpus, Inputs, Runner, ScanJob, chain},
     leader::{self, Answered, Event, Session},
     listing::Lister,
+    metrics::{self, Endpoint},
     pool::{self, Launcher, Pool},
 };
 
@@ -26,6 +28,10 @@ use crate::{
 pub enum Error {
     #[error(transparent)]
     Pool(#[from] pool::Error),
+    #[error(transparent)]
+    Datasets(#[from] enrichment::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
     #[error("a scanner's thread ended by itself")]
     SlotEnded,
     #[error("the session's task ended by itself")]
@@ -36,7 +42,10 @@ pub enum Error {
 
 /// Runs a worker until `shutdown` is ready, then drains it.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let Config { orchestrators, name, scanners, file_timeout, sandbox, never_list, drain } = config;
+    let Config { orchestrators, name, scanners, file_timeout, sandbox, never_list, datasets, metrics_listen, drain } =
+        config;
+    let datasets = Arc::new(Datasets::new(datasets, enrichment::Options::default())?);
+    let metrics = Endpoint::bind(metrics_listen, datasets.metrics()).await?;
     let launcher = Launcher { executable: PathBuf::from("/proc/self/exe"), sandbox, file_timeout };
     let pool = Pool::start(scanners, &launcher, Limits::for_file_timeout(file_timeout))?;
     // One job more than scanners, so that one is fetched while the others are scanned.
@@ -49,6 +58,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let mut worker = Worker {
         addresses: orchestrators,
         never_list,
+        datasets,
         pool,
         session: handle,
         events,
@@ -59,7 +69,10 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         scans: CancellationToken::new(),
         listings: CancellationToken::new(),
     };
-    let result = worker.run(shutdown).await;
+    let result = tokio::select! {
+        result = worker.run(shutdown) => result,
+        error = metrics.serve() => Err(error.into()),
+    };
     if result.is_ok() {
         worker.drain(drain).await;
     }
@@ -70,6 +83,7 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
 struct Worker {
     addresses: Vec<String>,
     never_list: Vec<PathBuf>,
+    datasets: Arc<Datasets>,
     pool: Pool,
     session: leader::Handle,
     events: mpsc::Receiver<Event>,
@@ -158,7 +172,8 @@ impl Worker {
             error!(storage_url = self.storage_url, reason, "cannot open the object storage");
             reason
         })?;
-        let runner = Runner { inputs: Inputs::new(store.clone()), pool: self.pool.handle() };
+        let datasets = Arc::clone(&self.datasets);
+        let runner = Runner { inputs: Inputs::new(store.clone()), pool: self.pool.handle(), datasets };
         let lister = Lister::new(store, LeaderClient::new(self.addresses.clone()), self.never_list.clone());
         let tools = Tools { runner: Arc::new(runner), lister: Arc::new(lister) };
         self.tools = Some(tools.clone());

@@ -7,6 +7,7 @@
 //! ```
 
 mod fix;
+mod fuzz;
 mod licences;
 mod process;
 mod steps;

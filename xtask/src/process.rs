@@ -60,6 +60,23 @@ impl Process {
         Ok(())
     }
 
+    /// Runs to the end; whether it succeeded, and its standard error, which is also printed line by line as it comes.
+    pub(crate) fn run_keeping_output(mut self) -> Result<(bool, String)> {
+        self.announce();
+        let mut child =
+            self.command.stderr(Stdio::piped()).spawn().with_context(|| format!("failed to start `{}`", self.shown))?;
+        let mut output = String::new();
+        for line in BufReader::new(child.stderr.take().expect("piped above")).split(b'\n') {
+            let line = line.context("failed to read the output")?;
+            let line = String::from_utf8_lossy(&line);
+            eprintln!("{line}");
+            output.push_str(&line);
+            output.push('\n');
+        }
+        let status = child.wait().with_context(|| format!("failed to wait for `{}`", self.shown))?;
+        Ok((status.success(), output))
+    }
+
     /// Runs to the end and returns its standard output; for programs whose answer we read.
     pub(crate) fn output(mut self) -> Result<Vec<u8>> {
         let output = self

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::process::cargo;
 use crate::test_counts::TestCounts;
 use crate::workspace::Workspace;
-use crate::{licences, tidy};
+use crate::{fuzz, licences, tidy};
 
 /// Every cargo step uses `--release` and the one target folder that the environment names, so that each heavy dependency is
 /// compiled once for binaries and tests, and checked once for clippy and docs. `--locked`: a check must not change `Cargo.lock`.
@@ -22,6 +22,8 @@ pub(crate) enum Step {
     Build,
     /// All tests pass
     Tests,
+    /// No fuzz target finds an input that breaks a promise, in a minute each
+    Fuzz,
     /// The documentation has no broken link
     Docs,
     /// Every dependency's licence fits ours
@@ -33,10 +35,11 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn run(self) -> Result<()> {
         match self {
-            Self::Format => cargo(&["fmt", "--all", "--check"]).run(),
+            Self::Format => format(),
             Self::Clippy => clippy(),
             Self::Build => cargo(&["build", "--locked", "--release", "--workspace", "--bins"]).run(),
             Self::Tests => tests(),
+            Self::Fuzz => fuzz::run(),
             Self::Docs => docs(),
             Self::Licences => licences::check(&Workspace::load()?),
             Self::Tidy => tidy::check(&Workspace::load()?),
@@ -49,6 +52,12 @@ impl fmt::Display for Step {
         let value = self.to_possible_value().expect("no step is hidden");
         f.write_str(value.get_name())
     }
+}
+
+/// Ours, and what lies beside the workspace.
+fn format() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"]).run()?;
+    cargo(&["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]).run()
 }
 
 fn clippy() -> Result<()> {

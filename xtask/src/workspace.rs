@@ -37,6 +37,7 @@ pub(crate) struct Dependency {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Target {
+    pub(crate) name: String,
     /// The root file of a library, binary, test or build script.
     pub(crate) src_path: PathBuf,
 }
@@ -45,6 +46,14 @@ impl Workspace {
     pub(crate) fn load() -> Result<Self> {
         let json = cargo(&["metadata", "--locked", "--format-version", "1"]).output()?;
         serde_json::from_slice(&json).context("failed to read the output of cargo metadata")
+    }
+
+    /// A small workspace of ours beside the main one, without what it depends on.
+    pub(crate) fn load_beside(manifest: &str) -> Result<Self> {
+        let json = cargo(&["metadata", "--locked", "--no-deps", "--format-version", "1", "--manifest-path", manifest])
+            .output()?;
+        serde_json::from_slice(&json)
+            .with_context(|| format!("failed to read the output of cargo metadata for {manifest}"))
     }
 
     /// Our own packages.

@@ -22,7 +22,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Add a folder of files, or change the limits of one that was added
+    /// Add a folder of files, or change the limits and datasets of one that was added
     Add(Add),
     /// List corpora
     #[command(after_help = "Examples:\n  dragnet corpus list\n  dragnet corpus list --json | jq .files")]
@@ -43,6 +43,7 @@ so they have to see it under the same path.
 Examples:
   dragnet corpus add programs /usr/bin
   dragnet corpus add incoming /srv/incoming --list-every 2s --max-file-size 1GiB
+  dragnet corpus add programs /usr/bin --dataset packages
   dragnet corpus add programs file:///usr/bin")]
 pub struct Add {
     /// The corpus: a-z, 0-9, '-' and '.'
@@ -56,6 +57,10 @@ pub struct Add {
     /// Time between two listings
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::duration)]
     list_every: Duration,
+    /// A dataset to look its files up in by SHA-256; findings then say what it knows of them, and rules may ask. May be
+    /// repeated: of two that know the same, the first is believed. Without it none, also where there were some
+    #[arg(long = "dataset", value_name = "NAME")]
+    datasets: Vec<Name>,
 }
 
 /// A corpus as `--json` prints it.
@@ -71,6 +76,7 @@ struct Row<'a> {
     gone_files: u64,
     max_file_bytes: u64,
     listing_interval_ms: u64,
+    datasets: &'a [String],
     skipped: Skipped,
     listing_now: bool,
     last_listed_at_ms: Option<u64>,
@@ -86,7 +92,7 @@ pub async fn run(command: Command, ctx: &mut Context) -> Result<()> {
 }
 
 async fn add(args: Add, ctx: &mut Context) -> Result<()> {
-    let Add { name, place, max_file_size, list_every } = args;
+    let Add { name, place, max_file_size, list_every, datasets } = args;
     let folder = folder(&place)?;
     let url = url_of(&folder)?;
     if let Err(error) = fs::read_dir(&folder) {
@@ -98,18 +104,30 @@ async fn add(args: Add, ctx: &mut Context) -> Result<()> {
         url: url.clone(),
         max_file_bytes: max_file_size,
         listing_interval_ms: u64::try_from(list_every.as_millis()).context("the time between listings is too long")?,
+        datasets: datasets.iter().map(ToString::to_string).collect(),
     };
     let answer = ctx.cluster.put_corpus(request).await?;
     if ctx.out.is_json() {
         let created = answer.created;
-        return ctx.out.object(&serde_json::json!({ "name": name, "id": answer.id, "url": url, "created": created }));
+        let answer = serde_json::json!({
+            "name": name, "id": answer.id, "url": url, "created": created, "datasets": datasets
+        });
+        return ctx.out.object(&answer);
     }
+    let looked_up = match datasets.is_empty() {
+        true => String::new(),
+        false => format!("; its files are looked up in {}", known(&datasets)),
+    };
     if answer.created {
-        ctx.out.line(format!("corpus {name} added: {url}"))?;
+        ctx.out.line(format!("corpus {name} added: {url}{looked_up}"))?;
         ctx.out.line("its files are listed now; see `dragnet corpus list` and `dragnet hunt watch`")
     } else {
-        ctx.out.line(format!("corpus {name} was there already; its limits are as you said now"))
+        ctx.out.line(format!("corpus {name} was there already; its limits are as you said now{looked_up}"))
     }
+}
+
+fn known<T: ToString>(datasets: &[T]) -> String {
+    datasets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The folder that a path or a `file://` URL names, absolute and without symbolic links.
@@ -167,10 +185,11 @@ async fn list(ctx: &mut Context) -> Result<()> {
         ("gone", right),
         ("skipped", right),
         ("listing", Align::Left),
+        ("datasets", Align::Left),
         ("place", Align::Left),
     ]);
     for corpus in &corpora {
-        let Row { name, url, segments, files, bytes: size, gone_files, ref skipped, .. } = row(corpus);
+        let Row { name, url, segments, files, bytes: size, gone_files, datasets, ref skipped, .. } = row(corpus);
         table.row([
             name.to_owned(),
             count(segments.into()),
@@ -179,6 +198,7 @@ async fn list(ctx: &mut Context) -> Result<()> {
             count(gone_files),
             count(skipped.sum()),
             listing(corpus),
+            if datasets.is_empty() { "-".to_owned() } else { known(datasets) },
             url.to_owned(),
         ]);
     }
@@ -209,6 +229,7 @@ async fn show(name: &Name, ctx: &mut Context) -> Result<()> {
         format!("gone         {} {gone} gone or changed since", count(row.gone_files)),
         format!("largest      files up to {} are scanned", bytes(row.max_file_bytes)),
         format!("listed       {last}, again every {every:?}{}", if row.listing_now { "; under way now" } else { "" }),
+        format!("datasets     {}", if row.datasets.is_empty() { "none".to_owned() } else { known(row.datasets) }),
         format!("skipped      {}", if skipped.is_empty() { "nothing" } else { &skipped }),
     ];
     if let Some(error) = row.listing_error {
@@ -239,6 +260,7 @@ fn row(corpus: &v1::Corpus) -> Row<'_> {
         gone_files: corpus.gone_files,
         max_file_bytes: corpus.max_file_bytes,
         listing_interval_ms: corpus.listing_interval_ms,
+        datasets: &corpus.datasets,
         skipped: Skipped::of(corpus.skipped),
         listing_now: corpus.listing_now,
         last_listed_at_ms: corpus.last_listed_at_ms,

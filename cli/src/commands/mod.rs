@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod corpus;
+pub mod dataset;
 pub mod findings;
 pub mod hunt;
 mod known;
@@ -40,6 +41,7 @@ pub async fn run(args: Args) -> Result<()> {
         Command::Findings(args) => Box::pin(findings::run(args, &mut ctx)).await,
         Command::Receipt(args) => Box::pin(receipt::run(args, &mut ctx)).await,
         Command::Status => Box::pin(status::run(&mut ctx)).await,
+        Command::Dataset(command) => Box::pin(dataset::run(command, &mut ctx)).await,
         Command::Completions(args) => completions::run(&args, &mut ctx.out),
     };
     // What was written before a failure is part of the answer.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use ::findings::Finding;
+use ::findings::{Finding, Knowledge};
 use anyhow::{Result, bail};
 use protocol::v1;
 
@@ -25,6 +25,9 @@ pub(super) struct Found {
     rules: BTreeMap<(String, String), (u64, Vec<Finding>)>,
     /// Findings in the corpus `incoming`, by the file's name.
     pub(super) incoming: BTreeMap<String, u64>,
+    /// Findings in files that a dataset knows, and those that a dataset had no answer for.
+    pub(super) known: u64,
+    pub(super) unavailable: u64,
 }
 
 impl Found {
@@ -37,6 +40,9 @@ impl Found {
                 if first.len() < FILES_SHOWN {
                     first.push(row.clone());
                 }
+                let is = |wanted: fn(&Knowledge) -> bool| row.enrichment.iter().any(|fact| wanted(&fact.knowledge));
+                found.known += u64::from(is(|knowledge| matches!(knowledge, Knowledge::Found(_))));
+                found.unavailable += u64::from(is(|knowledge| matches!(knowledge, Knowledge::Unavailable(_))));
                 if row.corpus == "incoming" {
                     *found.incoming.entry(corpus::display_key(&row.key)).or_default() += 1;
                 }

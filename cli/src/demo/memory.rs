@@ -35,7 +35,8 @@ impl Memory {
     fn look(&self, pids: &BTreeMap<String, u32>) {
         let mut found: Vec<(&'static str, u32)> = Vec::new();
         for (name, pid) in pids {
-            let kind = if name.starts_with("orchestrator") { "orchestrator" } else { "scan-worker" };
+            let kinds = ["orchestrator", "kv-server"];
+            let kind = kinds.into_iter().find(|kind| name.starts_with(kind)).unwrap_or("scan-worker");
             found.push((kind, *pid));
             found.extend(children(*pid).into_iter().map(|pid| ("scanner", pid)));
         }

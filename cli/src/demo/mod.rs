@@ -1,8 +1,8 @@
 //! `dragnet up --demo`: one story on this machine, with real files, that ends by itself.
 //!
 //! ```text
-//! start ──► corpora ──► rules ──► scan ──► findings, receipts ──► next version ──► new files
-//!       ──► full sweep, leader killed meanwhile ──► summary ──► stop
+//! dataset of packages ──► start ──► corpora ──► rules ──► scan ──► findings, receipts ──► next version ──► new files
+//!       ──► full sweep; meanwhile the leader is killed and the dataset replaced ──► summary ──► stop
 //! ```
 //! Nothing is staged: the processes are those of `up`, and every number is asked from the cluster. What
 //! the story claims is checked, and a claim that does not hold ends the demo with exit code 1.
@@ -10,7 +10,9 @@
 mod accident;
 mod answers;
 mod follow;
+mod known;
 mod memory;
+mod packages;
 mod places;
 mod setting;
 mod story;
@@ -29,6 +31,7 @@ use crate::{
     report::Usage,
     up::{
         self, Announce, DEFAULT_PORT, Stop,
+        kv::Kv,
         layout::{Layout, Settings},
         local::{Local, Plan, Programs},
     },
@@ -38,12 +41,16 @@ use crate::{
 const MAX_NOTICES: usize = 64;
 
 pub async fn run(args: up::Args, out: &mut Out) -> Result<()> {
-    let up::Args { dir, orchestrators, scanners, port, demo: _, examples } = args;
+    let up::Args { dir, orchestrators, scanners, port, datasets, kv_servers, kv, no_datasets: _, demo: _, examples } =
+        args;
     if out.is_json() {
         return Err(Usage("the demo is for people, it has no --json".to_owned()).into());
     }
     if orchestrators == Some(1) {
         return Err(Usage("the demo kills the leader, so it takes three orchestrators".to_owned()).into());
+    }
+    if !datasets.is_empty() || !kv.is_empty() || kv_servers.is_some() {
+        return Err(Usage("the demo builds and serves its own dataset".to_owned()).into());
     }
     let examples = Examples::find(examples)?;
     let programs = Programs::beside_this_one()?;
@@ -66,15 +73,19 @@ pub async fn run(args: up::Args, out: &mut Out) -> Result<()> {
     }
     let port = match port {
         Some(port) => port,
-        None => up::free_base(DEFAULT_PORT, 3).context("no three free ports in a row; choose with --port")?,
+        None => {
+            // Also those of the key-value servers, whose dataset is yet to be built.
+            let offsets = up::kv::offsets(known::SHARDS);
+            up::free_base(DEFAULT_PORT, 3, &offsets).context("no three free ports in a row; choose with --port")?
+        }
     };
     let settings = Settings::merge(None, Some(port), Some(3))?;
-    up::prepare(&layout, &settings).await?;
+    up::prepare(&layout, &settings, &Kv::default()).await?;
 
     let (notices, receive_notices) = sync_channel(MAX_NOTICES);
     let announce: Announce = Arc::new(move |line: &str| drop(notices.try_send(line.to_owned())));
     let cluster = Cluster::new(settings.addresses(), Tenant::default());
-    let plan = Plan { layout: layout.clone(), settings, scanners: up::scanners(scanners), programs };
+    let plan = Plan { layout: layout.clone(), settings, scanners: up::scanners(scanners), programs, kv: Kv::default() };
     let mut local = Local::new(plan, announce);
     let mut stop = Stop::listen()?;
     let memory = Memory::default();

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use ::dataset::VersionId;
 use anyhow::{Context as _, Result, bail};
 use futures::future::try_join_all;
 use protocol::v1;
@@ -16,8 +17,10 @@ use super::{
     accident::{self, Accident},
     answers::{self, Found},
     follow::follow,
+    known::{self, Dataset, Lookups},
     memory::Memory,
-    places,
+    packages::{self, Packages},
+    places::{self, Place},
     setting::{self, EICAR_FILE, Examples},
     sweep,
 };
@@ -29,10 +32,10 @@ use crate::{
         rules,
     },
     render::{Out, Progress, bytes, count, elapsed, plural, rate},
-    up::{layout::Layout, local::Local},
+    up::{kv::Kv, layout::Layout, local::Local},
 };
 
-const STEPS: usize = 8;
+const STEPS: usize = 9;
 const INCOMING: &str = "incoming";
 const SWEEP: &str = "demo-sweep";
 /// How much of a sweep is done when the accident happens, in thousandths of its bytes. Early, because the
@@ -60,6 +63,7 @@ pub(super) struct Ending {
     rescan: Option<(String, Duration)>,
     arrival: Duration,
     sweep: Duration,
+    dataset: Option<String>,
     findings: u64,
     election: Duration,
     total: Duration,
@@ -68,25 +72,29 @@ pub(super) struct Ending {
 
 impl Story<'_> {
     pub(super) async fn tell(&mut self, local: &mut Local) -> Result<Ending> {
-        self.start(local).await?;
+        let places =
+            tokio::task::spawn_blocking(places::choose).await.context("failed to look at this machine's folders")?;
+        let dataset = self.dataset(local, &places).await?;
+        self.start(local, dataset.as_ref().map(|(_, version)| *version)).await?;
+        let dataset = dataset.map(|(dataset, _)| dataset);
         let (memory, local) = (self.memory, &*local);
         tokio::select! {
-            ending = Box::pin(self.go_on(local)) => ending,
+            ending = Box::pin(self.go_on(local, &places, dataset.as_ref())) => ending,
             () = memory.watch(local) => bail!("nobody watches the memory any more"),
             error = local.failed() => Err(error),
         }
     }
 
-    async fn go_on(&mut self, local: &Local) -> Result<Ending> {
+    async fn go_on(&mut self, local: &Local, places: &[Place], dataset: Option<&Dataset>) -> Result<Ending> {
         let layout = &local.plan().layout;
         let incoming = layout.root().join(INCOMING);
-        self.add_corpora(&incoming).await?;
+        self.add_corpora(&incoming, places, dataset.is_some()).await?;
         let rulesets = self.push_rules().await?;
         let (first, first_scan) = self.first_scan().await?;
-        let found = self.show_answers(&first).await?;
+        let found = self.show_answers(&first, dataset.is_some()).await?;
         let rescan = self.next_versions(&first).await?;
         let arrival = self.new_files(&incoming).await?;
-        let (accident, sweep) = self.accident(local).await?;
+        let (accident, sweep, switched) = Box::pin(self.accident(local, dataset)).await?;
 
         let corpora = self.cluster.corpora().await?;
         let kinds = self.memory.kinds().into_iter();
@@ -99,6 +107,7 @@ impl Story<'_> {
             rescan,
             arrival,
             sweep,
+            dataset: switched,
             findings: found.findings(),
             election: accident.election,
             total: self.begun.elapsed(),
@@ -116,25 +125,73 @@ impl Story<'_> {
         self.out.flush()
     }
 
-    async fn start(&mut self, local: &mut Local) -> Result<()> {
-        self.head(1, "A cluster on this machine: three orchestrators, one worker")?;
+    /// Builds the dataset and has it served from the start on. None: this machine has no records of packages.
+    async fn dataset(&mut self, local: &mut Local, places: &[Place]) -> Result<Option<(Dataset, VersionId)>> {
+        self.head(1, "What is known already: which package each file of this machine belongs to")?;
+        if !packages::is_dpkg_here() {
+            self.say("this machine has no dpkg, whose records the dataset is made of: the demo goes on without one")?;
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let below: Vec<_> = places.iter().map(|place| place.path.clone()).collect();
+        let read = tokio::task::spawn_blocking(move || Packages::read(&below)).await;
+        let packages = read.context("failed to read the packages of this machine")??;
+        let (files, size, others) = (packages.files, packages.bytes, packages.others);
+        self.say(format!(
+            "{} of {}, {}, as their packages brought them; others, which changed, are gone or are links: {}",
+            plural(files, "file"),
+            plural(packages.packages as u64, "package"),
+            bytes(size),
+            count(others)
+        ))?;
+        if files == 0 {
+            self.say("so there is nothing to make a dataset of, and the demo goes on without one")?;
+            return Ok(None);
+        }
+        let (read, begun) = (begun.elapsed(), Instant::now());
+        let dataset = Dataset::new(&local.plan().layout, packages)?;
+        let version = dataset.build(false, true).await?;
+        self.say(format!(
+            "dataset {} {version}: {} in {} shards; {} to hash the files, {} to build it",
+            known::NAME,
+            plural(dataset.packages().contents() as u64, "key"),
+            known::SHARDS,
+            elapsed(read),
+            elapsed(begun.elapsed()),
+        ))?;
+        let mut settings = local.plan().settings.clone();
+        settings = settings.with_datasets(vec![dataset.url().to_owned()], Vec::new(), Some(known::SHARDS), false);
+        let kv = Kv::of(&settings).await?.with_own_shards();
+        local.serve(settings, kv);
+        Ok(Some((dataset, version)))
+    }
+
+    async fn start(&mut self, local: &mut Local, version: Option<VersionId>) -> Result<()> {
+        let servers = match local.plan().kv.servers() {
+            0 => String::new(),
+            servers => format!(", {}", plural(servers.into(), "key-value server")),
+        };
+        self.head(2, &format!("A cluster on this machine: three orchestrators, one worker{servers}"))?;
         let begun = Instant::now();
         local.start().await?;
         let plan = local.plan();
         let addresses = plan.settings.addresses().join(", ");
         let (scanners, root) = (plural(plan.scanners as u64, "scanner"), plan.layout.root().display().to_string());
         self.say(format!("ready after {}: {addresses}; a worker with {scanners}", elapsed(begun.elapsed())))?;
+        if let Some(version) = version {
+            let took = known::served(&local.plan().kv, version).await?;
+            let slowest = took.into_iter().max().unwrap_or_default();
+            self.say(format!("both key-value servers serve {} {version}, {} later", known::NAME, elapsed(slowest)))?;
+        }
         self.say(format!("everything is kept in {root}"))
     }
 
-    async fn add_corpora(&mut self, incoming: &Path) -> Result<()> {
-        self.head(2, "Where to look: real programs and libraries of this machine, and a folder for what comes in")?;
+    async fn add_corpora(&mut self, incoming: &Path, chosen: &[Place], looked_up: bool) -> Result<()> {
+        self.head(3, "Where to look: real programs and libraries of this machine, and a folder for what comes in")?;
         setting::fill(incoming, &self.examples.samples()?)?;
-        let chosen =
-            tokio::task::spawn_blocking(places::choose).await.context("failed to look at this machine's folders")?;
         let (mut files, mut size) = (0, 0);
-        for place in &chosen {
-            self.add_corpus(&places::name(&place.path), &place.path, 30_000).await?;
+        for place in chosen {
+            self.add_corpus(&places::name(&place.path), &place.path, 30_000, looked_up).await?;
             self.say(format!(
                 "{:<28} {:>8} files  {:>9}",
                 place.path.display(),
@@ -143,29 +200,33 @@ impl Story<'_> {
             ))?;
             (files, size) = (files + place.files, size + place.bytes);
         }
-        self.add_corpus(INCOMING, incoming, 1_000).await?;
+        self.add_corpus(INCOMING, incoming, 1_000, looked_up).await?;
         self.say(format!("{:<28} {:>8}", incoming.display(), "samples, and the EICAR test file"))?;
         self.say(format!("together {}, {}", plural(files, "file"), bytes(size)))?;
+        if looked_up {
+            self.say(format!("all of them name the dataset {}: their files are looked up in it", known::NAME))?;
+        }
         if size < 1 << 30 || files < 5_000 {
             self.say("this machine has little installed, so the demo is smaller than usual")?;
         }
         Ok(())
     }
 
-    async fn add_corpus(&self, name: &str, folder: &Path, listing_interval_ms: u64) -> Result<()> {
+    async fn add_corpus(&self, name: &str, folder: &Path, listing_interval_ms: u64, looked_up: bool) -> Result<()> {
         let name: Name = name.parse().with_context(|| format!("{} has no usable name", folder.display()))?;
         let request = v1::PutCorpusRequest {
             key: Some(self.cluster.key(&name)),
             url: corpus::url_of(folder)?,
             max_file_bytes: 0,
             listing_interval_ms,
+            datasets: if looked_up { vec![known::NAME.to_owned()] } else { Vec::new() },
         };
         self.cluster.put_corpus(request).await?;
         Ok(())
     }
 
     async fn push_rules(&mut self) -> Result<usize> {
-        self.head(3, "What to look for: the example rulesets")?;
+        self.head(4, "What to look for: the example rulesets")?;
         let mut compiled: Vec<(Name, RulesetArtifact)> = Vec::new();
         for folder in self.examples.rulesets()? {
             compiled.push((rules::name_of(&folder)?, rules::compile(&folder, false)?));
@@ -187,7 +248,7 @@ impl Story<'_> {
     }
 
     async fn first_scan(&mut self) -> Result<(Vec<v1::Hunt>, Duration)> {
-        self.head(4, "The hunts: each ruleset in each corpus, every file read once for all rulesets")?;
+        self.head(5, "The hunts: each ruleset in each corpus, every file read once for all rulesets")?;
         let begun = Instant::now();
         let hunts = self.follow(|_| true, all_caught_up).await?;
         let took = begun.elapsed();
@@ -206,12 +267,19 @@ impl Story<'_> {
         Ok((hunts, took))
     }
 
-    async fn show_answers(&mut self, hunts: &[v1::Hunt]) -> Result<Found> {
-        self.head(5, "The answers: what was found, and a receipt for every file")?;
+    async fn show_answers(&mut self, hunts: &[v1::Hunt], looked_up: bool) -> Result<Found> {
+        self.head(6, "The answers: what was found, and a receipt for every file")?;
         let found = Found::read(self.cluster).await?;
         found.show(self.out)?;
         if !found.incoming.contains_key(EICAR_FILE) {
             bail!("the EICAR test file in {INCOMING} was not found by any rule");
+        }
+        if looked_up {
+            let (known, unavailable) = (found.known, found.unavailable);
+            self.say(format!("of these, {} are in files of a package as it brought them", count(known)))?;
+            if known == 0 || unavailable > 0 {
+                bail!("{known} findings name a package, {unavailable} had no answer from the dataset");
+            }
         }
         self.out.line("")?;
         answers::by_corpus(hunts, self.out)?;
@@ -226,7 +294,7 @@ impl Story<'_> {
 
     /// Pushes later versions; returns the last one's name and time.
     async fn next_versions(&mut self, first: &[v1::Hunt]) -> Result<Option<(String, Duration)>> {
-        self.head(6, "Rules change: only what is new is scanned again")?;
+        self.head(7, "Rules change: only what is new is scanned again")?;
         let mut last = None;
         for folder in self.examples.next_versions()? {
             let name = rules::name_of(&folder)?;
@@ -264,7 +332,7 @@ impl Story<'_> {
     }
 
     async fn new_files(&mut self, incoming: &Path) -> Result<Duration> {
-        self.head(7, "Files arrive: every hunt takes them as they come")?;
+        self.head(8, "Files arrive: every hunt takes them as they come")?;
         let corpora = self.cluster.corpora().await?;
         let is_incoming = |corpus: &&v1::Corpus| corpus.key.as_ref().is_some_and(|key| key.name == INCOMING);
         let before = corpora.iter().find(is_incoming).context("the corpus incoming is gone")?.files;
@@ -287,8 +355,23 @@ impl Story<'_> {
         Ok(took)
     }
 
-    async fn accident(&mut self, local: &Local) -> Result<(Accident, Duration)> {
-        self.head(8, "A full sweep with new rules, and in the middle of it the leader is killed")?;
+    async fn accident(
+        &mut self,
+        local: &Local,
+        dataset: Option<&Dataset>,
+    ) -> Result<(Accident, Duration, Option<String>)> {
+        let also = if dataset.is_some() { " and the dataset replaced" } else { "" };
+        self.head(9, &format!("A full sweep with new rules, and in the middle of it the leader is killed{also}"))?;
+        let next = match dataset {
+            Some(dataset) => Some((dataset, dataset.build(true, false).await?)),
+            None => None,
+        };
+        if let Some((_, version)) = next {
+            self.say(format!(
+                "{} {version} is built and not announced: it adds how often each content occurs",
+                known::NAME
+            ))?;
+        }
         let folder = local.plan().layout.root().join(SWEEP);
         sweep::write(&folder)?;
         let artifact = rules::compile(&folder, false)?;
@@ -303,13 +386,50 @@ impl Story<'_> {
         }
         let progress = Progress::sum(&hunts);
         self.say(format!("under way: {}", progress.amounts("files")))?;
+        let before = match next {
+            Some((dataset, version)) => {
+                let before = known::lookups(&local.plan().kv).await?;
+                dataset.announce(version).await?;
+                Some(before)
+            }
+            None => None,
+        };
         let accident = accident::strike(local, self.out).await?;
+        if let Some((_, version)) = next {
+            let took = known::served(&local.plan().kv, version).await?;
+            let took: Vec<_> = took.into_iter().map(elapsed).collect();
+            self.say(format!("{} {version} is served, by each server after: {}", known::NAME, took.join(", ")))?;
+        }
         let hunts = self.follow(|hunt| of_ruleset(hunt, SWEEP), all_caught_up).await?;
         let took = begun.elapsed();
         self.say(format!("the sweep ended after {}, nothing lost:", elapsed(took)))?;
         answers::receipts(&hunts, self.out)?;
+        let switched = match before {
+            Some(before) => Some(self.check_lookups(local, before).await?),
+            None => None,
+        };
         accident::wait_back(local, &accident, self.out).await?;
-        Ok((accident, took))
+        Ok((accident, took, switched))
+    }
+
+    /// No lookup failed, before the switch or after it.
+    async fn check_lookups(&mut self, local: &Local, before: Lookups) -> Result<String> {
+        let Lookups { lookups, hits, unavailable } = known::lookups(&local.plan().kv).await?;
+        let since = lookups - before.lookups;
+        self.say(format!(
+            "{} files were looked up since the switch began, {unavailable} lookups failed",
+            count(since)
+        ))?;
+        if unavailable > 0 || hits == 0 || since == 0 {
+            bail!(
+                "of {lookups} lookups {hits} found something and {unavailable} failed, {since} came since the switch"
+            );
+        }
+        Ok(format!(
+            "{} looked up, {} known; version 2 took over during the sweep, {unavailable} lookups failed",
+            plural(lookups, "file"),
+            count(hits)
+        ))
     }
 
     async fn follow(
@@ -348,6 +468,7 @@ impl Ending {
             rescan,
             arrival,
             sweep,
+            dataset,
             findings,
             election,
             total,
@@ -370,6 +491,7 @@ impl Ending {
             ("rescan", rescan),
             ("new files", format!("answered {} after they arrived", elapsed(arrival))),
             ("sweep", format!("{} with the leader killed in the middle of it", elapsed(sweep))),
+            ("dataset", dataset.unwrap_or_else(|| "none, without dpkg".to_owned())),
             ("failover", format!("{} until another orchestrator led", elapsed(election))),
             ("peak memory", memory.join(", ")),
             ("total time", elapsed(total)),

@@ -23,6 +23,18 @@ const WORDS: [&str; 12] = [
     "perf_event_open",
 ];
 
+/// Asks the dataset of packages about every file, and libyara about the first four bytes alone.
+const UNKNOWN: &str = "
+rule program_of_no_package
+{
+    meta:
+        severity = \"low\"
+        description = \"a program that no package brought as it is\"
+    condition:
+        uint32be(0) == 0x7f454c46 and not known_good
+}
+";
+
 /// Writes the rules into a file of the folder, and returns the folder.
 pub(super) fn write(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
@@ -42,6 +54,7 @@ fn text() -> String {
              ($first and $second))\n}}\n"
         );
     }
+    text.push_str(UNKNOWN);
     text
 }
 
@@ -57,6 +70,6 @@ mod tests {
         let problems = engine::check(&sources).unwrap_or_else(|problems| panic!("{}", rules::render(&problems, false)));
         assert!(problems.is_empty(), "{}", rules::render(&problems, false));
         let artifact = rules::split(sources.into_iter().map(rules::LoadedSource::into_source).collect());
-        assert_eq!(artifact.units.len(), RULES);
+        assert_eq!(artifact.units.len(), RULES + 1);
     }
 }

@@ -5,6 +5,8 @@
 //! D/up.json                   ports, number of members, whether the cluster was ever created
 //! D/objects/                  object storage
 //! D/orchestrator-1..N/        log and snapshots of the members
+//! D/kv-server-1..N/           versions of datasets, as the key-value servers fetched them
+//! D/topology.json             which of those servers has which keys
 //! D/logs/NAME.log             what the processes say
 //! ```
 
@@ -37,6 +39,15 @@ pub struct Settings {
     pub orchestrators: u16,
     /// The cluster was created: from now on a member without data joins, and never creates another one.
     pub bootstrapped: bool,
+    /// Datasets that are served here, by URL.
+    #[serde(default)]
+    pub datasets: Vec<String>,
+    /// How many servers share each dataset's keys; 0: one.
+    #[serde(default)]
+    pub kv_servers: u16,
+    /// Datasets served elsewhere, as `NAME=redis://..`.
+    #[serde(default)]
+    pub kv: Vec<String>,
 }
 
 impl Settings {
@@ -46,7 +57,15 @@ impl Settings {
     pub fn merge(stored: Option<Self>, port: Option<u16>, orchestrators: Option<u16>) -> Result<Self> {
         let Some(stored) = stored else {
             let fresh = (port.unwrap_or(super::DEFAULT_PORT), orchestrators.unwrap_or(3));
-            return Ok(Self { format: Self::FORMAT, port: fresh.0, orchestrators: fresh.1, bootstrapped: false });
+            return Ok(Self {
+                format: Self::FORMAT,
+                port: fresh.0,
+                orchestrators: fresh.1,
+                bootstrapped: false,
+                datasets: Vec::new(),
+                kv_servers: 0,
+                kv: Vec::new(),
+            });
         };
         if stored.format != Self::FORMAT {
             bail!("this folder was written by another version of dragnet (format {})", stored.format);
@@ -73,6 +92,21 @@ impl Settings {
             .into()),
             Some(orchestrators) => Ok(Self { orchestrators, ..stored }),
             None => Ok(stored),
+        }
+    }
+
+    /// What was said about datasets takes the place of what was said before; what was not said stays.
+    #[must_use]
+    pub fn with_datasets(self, datasets: Vec<String>, kv: Vec<String>, kv_servers: Option<u16>, none: bool) -> Self {
+        if none {
+            return Self { datasets: Vec::new(), kv: Vec::new(), ..self };
+        }
+        let or = |said: Vec<String>, before| if said.is_empty() { before } else { said };
+        Self {
+            datasets: or(datasets, self.datasets),
+            kv: or(kv, self.kv),
+            kv_servers: kv_servers.unwrap_or(self.kv_servers),
+            ..self
         }
     }
 
@@ -122,6 +156,15 @@ impl Layout {
     /// Members count from 1.
     pub fn orchestrator(&self, member: u16) -> PathBuf {
         self.root.join(format!("orchestrator-{member}"))
+    }
+
+    /// Servers count from 1.
+    pub fn kv_server(&self, server: u16) -> PathBuf {
+        self.root.join(super::kv::server_name(server))
+    }
+
+    pub fn topology(&self) -> PathBuf {
+        self.root.join("topology.json")
     }
 
     pub fn logs(&self) -> PathBuf {
@@ -223,7 +266,8 @@ mod tests {
     use super::*;
 
     fn stored(bootstrapped: bool) -> Option<Settings> {
-        Some(Settings { format: 1, port: 7701, orchestrators: 3, bootstrapped })
+        let (datasets, kv) = (vec!["file:///data/packages".to_owned()], Vec::new());
+        Some(Settings { format: 1, port: 7701, orchestrators: 3, bootstrapped, datasets, kv_servers: 2, kv })
     }
 
     #[test]
@@ -236,6 +280,25 @@ mod tests {
         assert_eq!(later.addresses(), ["127.0.0.1:7701", "127.0.0.1:7702", "127.0.0.1:7703"]);
         let refused = Settings::merge(stored(true), Some(7601), None).unwrap_err();
         assert!(refused.is::<Usage>() && refused.to_string().contains("--dir"));
+    }
+
+    #[test]
+    fn datasets_stay_until_others_are_named_or_none_are_wanted() {
+        let again = |datasets: &[&str], servers, none| {
+            let datasets = datasets.iter().map(ToString::to_string).collect();
+            let settings = stored(true).unwrap().with_datasets(datasets, Vec::new(), servers, none);
+            (settings.datasets, settings.kv_servers)
+        };
+        assert_eq!(again(&[], None, false), (vec!["file:///data/packages".to_owned()], 2));
+        assert_eq!(again(&["file:///a"], Some(1), false), (vec!["file:///a".to_owned()], 1));
+        assert_eq!(again(&[], None, true), (Vec::new(), 2));
+    }
+
+    #[test]
+    fn settings_from_before_there_were_datasets_open() {
+        let before = r#"{"format":1,"port":7601,"orchestrators":3,"bootstrapped":true}"#;
+        let settings: Settings = serde_json::from_str(before).unwrap();
+        assert_eq!((settings.datasets, settings.kv_servers, settings.kv), (Vec::new(), 0, Vec::new()));
     }
 
     #[test]

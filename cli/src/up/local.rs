@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    kv::{self, Kv},
     layout::{Layout, Settings},
     process::{self, Announce, Order, Spec},
 };
@@ -23,6 +24,8 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 const WORKER_PATIENCE: Duration = Duration::from_secs(25);
 /// A member hands over leadership and closes its log; it takes 10 s at most by itself.
 const ORCHESTRATOR_PATIENCE: Duration = Duration::from_secs(15);
+/// A key-value server answers what was asked; it takes 10 s at most by itself.
+const KV_SERVER_PATIENCE: Duration = Duration::from_secs(15);
 /// The one worker's name, for people.
 pub const WORKER: &str = "local";
 const WORKER_PROCESS: &str = "scan-worker";
@@ -34,6 +37,7 @@ pub struct Plan {
     pub settings: Settings,
     pub scanners: usize,
     pub programs: Programs,
+    pub kv: Kv,
 }
 
 /// The executables, which lie beside this one.
@@ -41,6 +45,7 @@ pub struct Plan {
 pub struct Programs {
     pub orchestrator: PathBuf,
     pub scan_worker: PathBuf,
+    pub kv_server: PathBuf,
 }
 
 impl Programs {
@@ -56,7 +61,11 @@ impl Programs {
                 )),
             }
         };
-        Ok(Self { orchestrator: find("orchestrator")?, scan_worker: find("scan-worker")? })
+        Ok(Self {
+            orchestrator: find("orchestrator")?,
+            scan_worker: find("scan-worker")?,
+            kv_server: find("kv-server")?,
+        })
     }
 }
 
@@ -85,6 +94,11 @@ impl Local {
         &self.plan
     }
 
+    /// What to serve from the start on; to be called before it.
+    pub fn serve(&mut self, settings: Settings, kv: Kv) {
+        (self.plan.settings, self.plan.kv) = (settings, kv);
+    }
+
     /// Starts everything and returns when members agree on a leader and the worker is connected.
     ///
     /// On an error, or when dropped half-way, what was started keeps running: call [`Local::stop`].
@@ -104,6 +118,7 @@ impl Local {
         self.until(wait_members(self.plan.settings.addresses()), &names).await?;
         // A start with more members than before is remembered once they are in.
         self.plan.layout.save(&self.plan.settings)?;
+        self.start_kv_servers()?;
         self.start_worker();
         self.until(wait_worker(self.plan.settings.addresses()), &[WORKER_PROCESS]).await
     }
@@ -138,6 +153,8 @@ impl Local {
     /// Stops the worker, then the followers, then the leader, so that each step costs the others least.
     pub async fn stop(&self) {
         self.order(&[WORKER_PROCESS.to_owned()], Order::Stop).await;
+        let servers: Vec<_> = (1..=self.plan.kv.servers()).map(kv::server_name).collect();
+        self.order(&servers, Order::Stop).await;
         let leader = self.leader().await.map(orchestrator_name);
         let members = (1..=self.plan.settings.orchestrators).map(orchestrator_name);
         let (leaders, followers): (Vec<_>, Vec<_>) = members.partition(|name| Some(name) == leader.as_ref());
@@ -227,9 +244,23 @@ impl Local {
         self.spawn(Spec { name, program, args, log, patience: ORCHESTRATOR_PATIENCE });
     }
 
+    /// Nobody waits for them: a worker that does not find them says so in its findings, and asks again.
+    fn start_kv_servers(&mut self) -> Result<()> {
+        let Plan { layout, programs, kv, .. } = &self.plan;
+        kv.write_topology(layout)?;
+        let spec = |server| {
+            let name = kv::server_name(server + 1);
+            let (program, args, log) = (programs.kv_server.clone(), kv.server_args(layout, server), layout.log(&name));
+            Spec { name, program, args, log, patience: KV_SERVER_PATIENCE }
+        };
+        let specs: Vec<_> = (0..kv.servers()).map(spec).collect();
+        specs.into_iter().for_each(|spec| self.spawn(spec));
+        Ok(())
+    }
+
     fn start_worker(&mut self) {
-        let Plan { layout, settings, scanners, programs } = &self.plan;
-        let args = [
+        let Plan { layout, settings, scanners, programs, kv } = &self.plan;
+        let args: [OsString; 8] = [
             "--orchestrators".into(),
             settings.addresses().join(",").into(),
             "--never-list".into(),
@@ -240,7 +271,7 @@ impl Local {
             WORKER.into(),
         ];
         let (program, log) = (programs.scan_worker.clone(), layout.log(WORKER_PROCESS));
-        let (name, args) = (WORKER_PROCESS.to_owned(), args.to_vec());
+        let (name, args) = (WORKER_PROCESS.to_owned(), [args.to_vec(), kv.worker_args()].concat());
         self.spawn(Spec { name, program, args, log, patience: WORKER_PATIENCE });
     }
 

@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 mod cluster;
+mod datasets;
+mod enrichment;
 mod faults;
 mod hunting;
 mod running;

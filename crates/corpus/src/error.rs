@@ -16,6 +16,8 @@ pub enum Error {
     Open { path: PathBuf, source: io::Error },
     #[error("the corpus folder {path:?} holds Dragnet's own state; scanning it would make new files to scan for ever")]
     OwnState { path: PathBuf },
+    #[error("the corpus folder {path:?} is a view of the running kernel and holds no files; name a folder on a disk")]
+    NotStored { path: PathBuf },
     /// The folder was removed, replaced or unmounted while it was listed: nothing is known about its files.
     #[error("the corpus folder {path:?} vanished while it was listed")]
     Vanished { path: PathBuf },
@@ -38,6 +40,7 @@ impl Error {
             Self::Url { .. }
             | Self::NotAFolder { .. }
             | Self::OwnState { .. }
+            | Self::NotStored { .. }
             | Self::Format { .. }
             | Self::Digest { .. } => false,
             Self::Missing { .. } | Self::Vanished { .. } | Self::Damaged { .. } => true,

@@ -33,4 +33,4 @@ pub use key::{display_key, parse_key};
 pub use known::{Diff, Known, Seen};
 pub use manifest::Manifest;
 pub use packer::Packer;
-pub use source::{Listed, Listing, Source};
+pub use source::{Listed, Listing, Opener, Source};

@@ -82,19 +82,14 @@ impl Source {
         Listing { kind }
     }
 
-    /// Opens a file of the corpus for reading, if it is still the one that was listed. Never leaves the
-    /// corpus: symbolic links are not followed, whatever the key says.
-    ///
-    /// Errors, as outcomes of the file: `TooLarge` if it was listed with more than `max_bytes` (it is not
-    /// touched then), `Gone` if there is nothing or something else by now, `Unreadable` for anything that
-    /// keeps us from knowing, a vanished corpus folder and a key that can name no file included.
+    /// Opens a file of the corpus for reading; see [`Opener::open_file`].
     pub fn open_file(&self, entry: &FileEntry, max_bytes: u64) -> Result<File, Exception> {
-        if entry.size > max_bytes {
-            return Err(Exception::TooLarge);
-        }
-        match &self.kind {
-            Kind::Local(folder) => folder.open_file(entry),
-        }
+        self.opener().open_file(entry, max_bytes)
+    }
+
+    /// Opens several files in a row, the corpus itself once. Not to be kept: it holds on to the folder as it was.
+    pub fn opener(&self) -> Opener<'_> {
+        Opener { source: self, root: None }
     }
 
     /// Whether a file from [`Source::open_file`] still has the content that was listed. Ask after a scan:
@@ -110,6 +105,32 @@ impl Source {
         match &self.kind {
             Kind::Local(folder) => folder.path_of(&entry.key),
         }
+    }
+}
+
+/// See [`Source::opener`].
+#[derive(Debug)]
+pub struct Opener<'s> {
+    source: &'s Source,
+    root: Option<local::Root>,
+}
+
+impl Opener<'_> {
+    /// Opens a file of the corpus for reading, if it is still the one that was listed. Never leaves the
+    /// corpus: symbolic links are not followed, whatever the key says.
+    ///
+    /// Errors, as outcomes of the file: `TooLarge` if it was listed with more than `max_bytes` (it is not
+    /// touched then), `Gone` if there is nothing or something else by now, `Unreadable` for anything that
+    /// keeps us from knowing, a vanished corpus folder and a key that can name no file included.
+    pub fn open_file(&mut self, entry: &FileEntry, max_bytes: u64) -> Result<File, Exception> {
+        if entry.size > max_bytes {
+            return Err(Exception::TooLarge);
+        }
+        let root = match (self.root.take(), &self.source.kind) {
+            (Some(root), Kind::Local(_)) => root,
+            (None, Kind::Local(folder)) => folder.root()?,
+        };
+        self.root.insert(root).open_file(entry)
     }
 }
 

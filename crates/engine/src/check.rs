@@ -1,6 +1,6 @@
 //! Tells a person what is wrong with a ruleset, all at once and at the right place.
 
-use std::ops::Range;
+use std::{ops::Range, thread};
 
 use rules::{LoadedSource, MAX_PROBLEMS, Problem, Severity, SyntaxProblem};
 use types::RulesetSource;
@@ -16,14 +16,47 @@ const MODULES: &str = "pe, elf, macho, dex, dotnet, hash, math, time, string, co
 
 /// libyara often reports a line further down than the mistake; a name is looked for this many lines up.
 const LINES_UP: usize = 200;
+/// As a program's first thread has it.
+const STACK_BYTES: usize = 8 << 20;
 
-/// Compiles each source alone, then all together, and returns the warnings, or all problems.
+/// Compiles the sources and returns the warnings, or all problems.
 ///
 /// Problems come in the order of sources, then of lines, errors and warnings mixed, at most
 /// [`MAX_PROBLEMS`]; among them is at least one error when the result is `Err`.
 ///
-/// Cost: three compilations, and a parse of every source that has an error.
+/// Cost: two compilations at the same time on two cores, of which one is not finished. Three and a parse of every
+/// source that has an error if something is wrong.
 pub fn check(sources: &[LoadedSource]) -> Result<Vec<Problem>, Vec<Problem>> {
+    let mut problems = warnings_of_all(sources).unwrap_or_else(|| one_by_one(sources));
+    let failed = problems.iter().any(is_error);
+    if problems.len() > MAX_PROBLEMS {
+        // Errors first to be kept, in their order.
+        problems.sort_by_key(|problem| problem.severity);
+        problems.truncate(MAX_PROBLEMS);
+    }
+    if failed { Err(problems) } else { Ok(problems) }
+}
+
+/// None: something is wrong, and is to be looked for in each source.
+///
+/// Sources that compile together also compile alone: libyara looks every name up in the source's own namespace.
+fn warnings_of_all(sources: &[LoadedSource]) -> Option<Vec<Problem>> {
+    if !sources.iter().all(is_admitted) {
+        return None;
+    }
+    thread::scope(|scope| {
+        // libyara recurses over regular expressions, and threads have less room for that than a program has.
+        let thread = thread::Builder::new().stack_size(STACK_BYTES);
+        let warned = thread.spawn_scoped(scope, || sources.iter().map(warnings).collect::<Vec<_>>()).ok()?;
+        let compiles = check_together(sources).is_none();
+        let mut found = warned.join().ok().filter(|_| compiles)?;
+        found.iter_mut().for_each(|of_one| of_one.sort_by_key(|problem| (problem.line, problem.column)));
+        Some(found.concat())
+    })
+}
+
+/// Each source alone, so that none hides the mistakes of another, then all together.
+fn one_by_one(sources: &[LoadedSource]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for source in sources {
         let mut found = check_one(source);
@@ -33,13 +66,12 @@ pub fn check(sources: &[LoadedSource]) -> Result<Vec<Problem>, Vec<Problem>> {
     if !problems.iter().any(is_error) {
         problems.extend(check_together(sources));
     }
-    let failed = problems.iter().any(is_error);
-    if problems.len() > MAX_PROBLEMS {
-        // Errors first to be kept, in their order.
-        problems.sort_by_key(|problem| problem.severity);
-        problems.truncate(MAX_PROBLEMS);
-    }
-    if failed { Err(problems) } else { Ok(problems) }
+    problems
+}
+
+/// What must not reach libyara.
+fn is_admitted(source: &LoadedSource) -> bool {
+    !source.namespace.contains('\0') && rules::refusals(&source.text).is_empty()
 }
 
 fn is_error(problem: &Problem) -> bool {

@@ -121,11 +121,16 @@ pub(crate) fn new_compiler() -> Result<Compiler, String> {
     let failed = |error: yara::YaraError| format!("libyara does not start: {}", error.kind);
     let mut compiler = Compiler::new().map_err(failed)?;
     compiler.disable_include_directive();
-    let FileFacts { filename, filepath, extension, file_size } = FileFacts::new(b"", 0);
+    let FileFacts { filename, filepath, extension, file_size, known } = FileFacts::new(b"", 0);
     compiler.define_variable("filename", filename.as_c_str()).map_err(failed)?;
     compiler.define_variable("filepath", filepath.as_c_str()).map_err(failed)?;
     compiler.define_variable("extension", extension.as_c_str()).map_err(failed)?;
     compiler.define_variable("file_size", file_size).map_err(failed)?;
+    compiler.define_variable("known_good", known.known_good).map_err(failed)?;
+    let (package, package_version) = known.texts();
+    compiler.define_variable("package", package).map_err(failed)?;
+    compiler.define_variable("package_version", package_version).map_err(failed)?;
+    compiler.define_variable("prevalence", known.prevalence).map_err(failed)?;
     Ok(compiler)
 }
 

@@ -1,11 +1,13 @@
-//! One program per kind of file, so that a file is only scanned for what could match it.
+//! One program per kind of file, so that a file is only scanned for what could match it, and only if something could.
 
 use std::{collections::BTreeMap, fs::File, os::unix::fs::FileExt, time::Duration};
 
 use rules::{ByKind, KindSources};
 use types::FileKind;
 
-use crate::{CompileFailure, Compiled, FileFacts, Hit, Part, PartFailure, ScanError, Scanner, compile};
+use crate::{
+    CompileFailure, Compiled, FileFacts, Hit, Part, PartFailure, ScanError, Scanner, compile, prefilter::Prefilter,
+};
 
 /// [`Part`] with sources per kind of file.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +21,22 @@ pub struct KindPart<'a> {
 #[derive(Debug)]
 pub struct KindCompiled {
     /// None where no rule could match: such files need not be scanned at all.
-    programs: Vec<Option<Compiled>>,
+    programs: Vec<Option<Program>>,
     /// Index into `programs`.
     of: ByKind<usize>,
+}
+
+#[derive(Debug)]
+struct Program {
+    compiled: Compiled,
+    /// None: every file must be scanned.
+    prefilter: Option<Prefilter>,
+}
+
+impl Program {
+    fn scanner(&self) -> Result<ProgramScanner<'_>, ScanError> {
+        Ok(ProgramScanner { scanner: self.compiled.scanner()?, prefilter: self.prefilter.as_ref() })
+    }
 }
 
 /// Compiles parts into as few programs as serve all kinds of files; see [`compile`].
@@ -39,7 +54,10 @@ pub fn compile_kinds(parts: &[KindPart<'_>]) -> Result<KindCompiled, CompileFail
             continue;
         }
         match compile(&of_kind) {
-            Ok(compiled) => programs.push(Some(compiled)),
+            Ok(compiled) => {
+                let literals = rules::literals_of(parts.iter().map(|part| part.sources), kind);
+                programs.push(Some(Program { compiled, prefilter: literals.as_ref().and_then(Prefilter::new) }));
+            }
             Err(failure) => {
                 for failed in failure.parts {
                     guilty.entry(failed.part).or_insert(failed);
@@ -57,9 +75,9 @@ pub fn compile_kinds(parts: &[KindPart<'_>]) -> Result<KindCompiled, CompileFail
 impl KindCompiled {
     /// A scanner over these programs; see [`Compiled::scanner`].
     pub fn scanner(&self) -> Result<KindScanner<'_>, ScanError> {
-        let scanners = self.programs.iter().map(|program| program.as_ref().map(Compiled::scanner).transpose());
+        let scanners = self.programs.iter().map(|program| program.as_ref().map(Program::scanner).transpose());
         let scanners = scanners.collect::<Result<_, _>>()?;
-        Ok(KindScanner { scanners, of: self.of })
+        Ok(KindScanner { scanners, of: self.of, buffer: Vec::new() })
     }
 
     /// How many programs there are.
@@ -68,34 +86,44 @@ impl KindCompiled {
     }
 }
 
-/// Scans each file with the program of its kind.
+/// Scans each file with the program of its kind, unless it surely holds nothing that the program finds.
 #[derive(Debug)]
 pub struct KindScanner<'c> {
-    scanners: Vec<Option<Scanner<'c>>>,
+    scanners: Vec<Option<ProgramScanner<'c>>>,
     /// Index into `scanners`.
     of: ByKind<usize>,
+    /// Of pieces of files.
+    buffer: Vec<u8>,
 }
 
-impl<'c> KindScanner<'c> {
+#[derive(Debug)]
+struct ProgramScanner<'c> {
+    scanner: Scanner<'c>,
+    prefilter: Option<&'c Prefilter>,
+}
+
+impl KindScanner<'_> {
     /// See [`Scanner::scan_mem`].
     pub fn scan_mem(&mut self, bytes: &[u8], facts: &FileFacts, timeout: Duration) -> Result<Vec<Hit>, ScanError> {
-        match self.scanner_of(FileKind::of(bytes)) {
-            Some(scanner) => scanner.scan_mem(bytes, facts, timeout),
-            None => Ok(Vec::new()),
+        match &mut self.scanners[*self.of.get(FileKind::of(bytes))] {
+            Some(program) if program.prefilter.is_none_or(|prefilter| prefilter.admits(bytes)) => {
+                program.scanner.scan_mem(bytes, facts, timeout)
+            }
+            Some(_) | None => Ok(Vec::new()),
         }
     }
 
     /// See [`Scanner::scan_fd`].
     pub fn scan_fd(&mut self, file: &File, facts: &FileFacts, timeout: Duration) -> Result<Vec<Hit>, ScanError> {
         let kind = if self.scanners.len() > 1 { kind_of(file)? } else { FileKind::Other };
-        match self.scanner_of(kind) {
-            Some(scanner) => scanner.scan_fd(file, facts, timeout),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    fn scanner_of(&mut self, kind: FileKind) -> Option<&mut Scanner<'c>> {
-        self.scanners[*self.of.get(kind)].as_mut()
+        let Some(ProgramScanner { scanner, prefilter }) = &mut self.scanners[*self.of.get(kind)] else {
+            return Ok(Vec::new());
+        };
+        let left = match prefilter {
+            Some(prefilter) => prefilter.admits_file(file, &mut self.buffer, timeout)?,
+            None => Some(timeout),
+        };
+        left.map_or(Ok(Vec::new()), |left| scanner.scan_fd(file, facts, left))
     }
 }
 

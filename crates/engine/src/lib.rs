@@ -11,11 +11,12 @@ mod check;
 mod compile;
 mod externals;
 mod kinds;
+mod prefilter;
 mod scan;
 
 pub use check::check;
 pub use compile::{CompileFailure, Compiled, Part, PartFailure, compile};
-pub use externals::{EXTERNALS, External, ExternalKind, FileFacts};
+pub use externals::{EXTERNALS, External, ExternalKind, FileFacts, Known};
 pub use kinds::{KindCompiled, KindPart, KindScanner, compile_kinds};
 pub use scan::{Hit, MAX_MATCH_DATA, MAX_MATCHES_PER_RULE, MetadataValue, PatternMatch, ScanError, Scanner};
 

@@ -4,7 +4,7 @@ use std::{fs::File, time::Duration};
 
 use yara::{CallbackMsg, CallbackReturn, Rule, Rules, ScanFlags, YaraErrorKind};
 
-use crate::FileFacts;
+use crate::{FileFacts, Known};
 
 /// Of a match at most this many bytes are kept; libyara itself keeps no more.
 pub const MAX_MATCH_DATA: usize = 512;
@@ -61,6 +61,8 @@ pub enum ScanError {
 /// Scans files one after the other, with the state libyara needs allocated once.
 pub struct Scanner<'c> {
     scanner: yara::Scanner<'c>,
+    /// As libyara has it now: most files are like the one before, mostly unknown.
+    known: Option<Known>,
 }
 
 impl std::fmt::Debug for Scanner<'_> {
@@ -74,7 +76,7 @@ impl<'c> Scanner<'c> {
         let mut scanner = rules.scanner().map_err(|error| failure(error.kind))?;
         // Without this flag the bindings turn every rule that did not match into a value too: five times slower.
         scanner.set_flags(ScanFlags::REPORT_RULES_MATCHING);
-        Ok(Self { scanner })
+        Ok(Self { scanner, known: Some(Known::default()) })
     }
 
     /// Scans bytes in memory. An empty slice is an empty file.
@@ -102,7 +104,7 @@ impl<'c> Scanner<'c> {
     }
 
     fn prepare(&mut self, facts: &FileFacts, timeout: Duration) -> Result<(), ScanError> {
-        let FileFacts { filename, filepath, extension, file_size } = facts;
+        let FileFacts { filename, filepath, extension, file_size, known } = facts;
         let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
         self.scanner.set_timeout(i32::try_from(seconds.max(1)).unwrap_or(i32::MAX));
         let mut define = |name, text: &std::ffi::CString| self.scanner.define_variable(name, text.as_c_str());
@@ -110,7 +112,21 @@ impl<'c> Scanner<'c> {
             .and_then(|()| define("filepath", filepath))
             .and_then(|()| define("extension", extension))
             .and_then(|()| self.scanner.define_variable("file_size", *file_size))
-            .map_err(|error| failure(error.kind))
+            .map_err(|error| failure(error.kind))?;
+        if self.known.as_ref() != Some(known) {
+            self.known = None; // half told, should it fail
+            self.tell(known).map_err(|error| failure(error.kind))?;
+            self.known = Some(known.clone());
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, known: &Known) -> Result<(), yara::YaraError> {
+        self.scanner.define_variable("known_good", known.known_good)?;
+        let (package, package_version) = known.texts();
+        self.scanner.define_variable("package", package)?;
+        self.scanner.define_variable("package_version", package_version)?;
+        self.scanner.define_variable("prevalence", known.prevalence)
     }
 }
 

@@ -13,7 +13,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 use types::Digest;
 
-use crate::{Finding, Match};
+use crate::{Fact, Finding, Knowledge, Match};
 
 static MATCH_FIELDS: LazyLock<Fields> = LazyLock::new(|| {
     Fields::from(vec![
@@ -21,6 +21,17 @@ static MATCH_FIELDS: LazyLock<Fields> = LazyLock::new(|| {
         required("offset", DataType::UInt64),
         required("length", DataType::UInt64),
         required("data", DataType::Binary),
+    ])
+});
+
+static FACT_FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+    Fields::from(vec![
+        required("dataset", DataType::Utf8),
+        required("version", DataType::Utf8),
+        // `found`, `missing` or `unavailable`.
+        required("state", DataType::Utf8),
+        required("value", DataType::Binary),
+        required("reason", DataType::Utf8),
     ])
 });
 
@@ -46,6 +57,8 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         required("matches", DataType::List(Arc::new(match_field()))),
         required("matches_truncated", DataType::Boolean),
         required("found_in", DataType::UInt32),
+        // Not in files of the first builds.
+        required("enrichment", DataType::List(Arc::new(fact_field()))),
     ]))
 });
 
@@ -59,6 +72,10 @@ fn tag_field() -> Field {
 
 fn match_field() -> Field {
     required("element", DataType::Struct(MATCH_FIELDS.clone()))
+}
+
+fn fact_field() -> Field {
+    required("element", DataType::Struct(FACT_FIELDS.clone()))
 }
 
 pub(crate) fn schema() -> SchemaRef {
@@ -101,6 +118,7 @@ pub(crate) fn to_batch(rows: &[&Finding]) -> Result<RecordBatch, ArrowError> {
             matches(rows)?,
             Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.matches_truncated)))),
             number(|row| row.found_in),
+            facts(rows)?,
         ],
     )
 }
@@ -125,6 +143,29 @@ fn matches(rows: &[&Finding]) -> Result<ArrayRef, ArrowError> {
             structs.field_builder::<UInt64Builder>(1).ok_or_else(wrong_builder)?.append_value(*offset);
             structs.field_builder::<UInt64Builder>(2).ok_or_else(wrong_builder)?.append_value(*length);
             structs.field_builder::<BinaryBuilder>(3).ok_or_else(wrong_builder)?.append_value(data);
+            structs.append(true);
+        }
+        lists.append(true);
+    }
+    Ok(Arc::new(lists.finish()))
+}
+
+fn facts(rows: &[&Finding]) -> Result<ArrayRef, ArrowError> {
+    let wrong_builder = || ArrowError::SchemaError("the builder of enrichment does not fit FACT_FIELDS".to_owned());
+    let structs = StructBuilder::from_fields(FACT_FIELDS.clone(), 0);
+    let mut lists = ListBuilder::new(structs).with_field(fact_field());
+    for row in rows {
+        let structs = lists.values();
+        for Fact { dataset, version, knowledge } in &row.enrichment {
+            let (value, reason) = match knowledge {
+                Knowledge::Found(value) => (value.as_slice(), ""),
+                Knowledge::Missing => (&[][..], ""),
+                Knowledge::Unavailable(reason) => (&[][..], reason.as_str()),
+            };
+            for (field, text) in [(0, dataset.as_str()), (1, version), (2, knowledge.state()), (4, reason)] {
+                structs.field_builder::<StringBuilder>(field).ok_or_else(wrong_builder)?.append_value(text);
+            }
+            structs.field_builder::<BinaryBuilder>(3).ok_or_else(wrong_builder)?.append_value(value);
             structs.append(true);
         }
         lists.append(true);
@@ -162,6 +203,8 @@ struct Columns<'a> {
     matches: &'a ListArray,
     matches_truncated: &'a BooleanArray,
     found_in: &'a UInt32Array,
+    /// None in files of the first builds.
+    enrichment: Option<&'a ListArray>,
 }
 
 impl<'a> Columns<'a> {
@@ -191,6 +234,10 @@ impl<'a> Columns<'a> {
             matches: column(batch, "matches")?,
             matches_truncated: column(batch, "matches_truncated")?,
             found_in: column(batch, "found_in")?,
+            enrichment: match batch.column_by_name("enrichment") {
+                Some(_) => Some(column(batch, "enrichment")?),
+                None => None,
+            },
         })
     }
 
@@ -217,6 +264,7 @@ impl<'a> Columns<'a> {
             matches: matches_of(&self.matches.value(row))?,
             matches_truncated: self.matches_truncated.value(row),
             found_in: self.found_in.value(row),
+            enrichment: self.enrichment.map_or(Some(Vec::new()), |facts| facts_of(&facts.value(row)))?,
         })
     }
 }
@@ -239,4 +287,22 @@ fn matches_of(matches: &ArrayRef) -> Option<Vec<Match>> {
         data: data.value(row).to_vec(),
     };
     Some((0..matches.len()).map(row).collect())
+}
+
+fn facts_of(facts: &ArrayRef) -> Option<Vec<Fact>> {
+    let facts: &StructArray = facts.as_any().downcast_ref()?;
+    let text = |name| -> Option<&StringArray> { facts.column_by_name(name)?.as_any().downcast_ref() };
+    let (dataset, version, state, reason) = (text("dataset")?, text("version")?, text("state")?, text("reason")?);
+    let value: &BinaryArray = facts.column_by_name("value")?.as_any().downcast_ref()?;
+    let fact = |row| {
+        let knowledge = match state.value(row) {
+            "found" => Knowledge::Found(value.value(row).to_vec()),
+            "missing" => Knowledge::Missing,
+            "unavailable" => Knowledge::Unavailable(reason.value(row).to_owned()),
+            _ => return None,
+        };
+        let owned = |column: &StringArray| column.value(row).to_owned();
+        Some(Fact { dataset: owned(dataset), version: owned(version), knowledge })
+    };
+    (0..facts.len()).map(fact).collect()
 }

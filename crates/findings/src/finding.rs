@@ -1,5 +1,7 @@
 use types::Digest;
 
+use crate::Fact;
+
 /// One rule that fired on one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
@@ -33,6 +35,9 @@ pub struct Finding {
     pub matches_truncated: bool,
     /// Version whose scan found it: smaller than `version` when carried over.
     pub found_in: u32,
+    /// What the corpus's datasets knew of the file when it was found, in the order in which the corpus names them. Empty where it
+    /// names none, and in findings from before there were any.
+    pub enrichment: Vec<Fact>,
 }
 
 /// One hit of one pattern.

@@ -11,10 +11,12 @@
 //! the Raft log decides that, not the presence of an object.
 
 mod columns;
+mod fact;
 mod finding;
 pub mod ndjson;
 mod parquet_file;
 mod seal;
 
+pub use fact::{Fact, Knowledge};
 pub use finding::{Finding, Match};
 pub use parquet_file::{Error, decode, encode};

@@ -12,7 +12,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Finding, Match};
+use crate::{Fact, Finding, Knowledge, Match};
 
 /// How many bytes of a match are printed: what `yr --print-strings` does unless told otherwise.
 const SHOWN_BYTES: usize = 120;
@@ -51,6 +51,19 @@ struct Rule<'a> {
     engine_version: &'a str,
     /// True if `strings` does not name all matches.
     strings_truncated: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    enrichment: Vec<Known<'a>>,
+}
+
+/// What one dataset knew of the file; `reason` where it is unavailable.
+#[derive(Serialize)]
+struct Known<'a> {
+    dataset: &'a str,
+    version: Option<&'a str>,
+    state: &'static str,
+    value: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +109,21 @@ fn rule(finding: &Finding) -> Rule<'_> {
         engine: &finding.engine,
         engine_version: &finding.engine_version,
         strings_truncated: finding.matches_truncated,
+        enrichment: finding.enrichment.iter().map(known).collect(),
+    }
+}
+
+fn known(fact: &Fact) -> Known<'_> {
+    let reason = match &fact.knowledge {
+        Knowledge::Unavailable(reason) => Some(reason.as_str()),
+        Knowledge::Found(_) | Knowledge::Missing => None,
+    };
+    Known {
+        dataset: &fact.dataset,
+        version: Some(fact.version.as_str()).filter(|version| !version.is_empty()),
+        state: fact.knowledge.state(),
+        value: fact.json(),
+        reason,
     }
 }
 

@@ -71,7 +71,14 @@ fn sorted(findings: &[Finding]) -> Vec<&Finding> {
             .cmp(&place(b))
             .then_with(|| (&a.namespace, &a.rule).cmp(&(&b.namespace, &b.rule)))
             .then_with(|| rest(a).cmp(&rest(b)))
-            .then_with(|| (&a.ruleset, &a.corpus, &a.matches).cmp(&(&b.ruleset, &b.corpus, &b.matches)))
+            .then_with(|| {
+                (&a.ruleset, &a.corpus, &a.matches, &a.enrichment).cmp(&(
+                    &b.ruleset,
+                    &b.corpus,
+                    &b.matches,
+                    &b.enrichment,
+                ))
+            })
     });
     rows
 }
@@ -134,6 +141,11 @@ mod tests {
             matches: vec![crate::Match { pattern: "$a".to_owned(), offset: 1, length: 1, data: b"x".to_vec() }],
             matches_truncated: false,
             found_in: 1,
+            enrichment: vec![crate::Fact {
+                dataset: "d".to_owned(),
+                version: "1".to_owned(),
+                knowledge: crate::Knowledge::Found(b"x".to_vec()),
+            }],
         }
     }
 

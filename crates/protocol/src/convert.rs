@@ -45,6 +45,12 @@ fn tenant_and_name(key: v1::Key) -> Result<(Tenant, Name), ConvertError> {
     Ok((tenant, name))
 }
 
+/// A field of names.
+pub fn names(field: &'static str, names: Vec<String>) -> Result<Vec<Name>, ConvertError> {
+    let name = |name: String| Name::new(name).map_err(|source| ConvertError::Name { field, source });
+    names.into_iter().map(name).collect()
+}
+
 macro_rules! key {
     ($key:ident) => {
         impl TryFrom<v1::Key> for $key {

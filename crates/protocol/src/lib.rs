@@ -7,7 +7,7 @@
 pub mod client;
 mod convert;
 
-pub use convert::ConvertError;
+pub use convert::{ConvertError, names};
 
 /// Metadata key under which a node that does not lead names the leader's address.
 pub const LEADER_METADATA: &str = "dragnet-leader";

@@ -6,9 +6,13 @@ use types::{Digest, RulesetArtifact, RulesetSource, UnitSource};
 
 use crate::{
     kinds::{ByKind, KindSources},
+    required::{self, Literals},
     split::members,
     syntax::{self, Item},
 };
+
+/// More units would need more literals than can be looked for at once; so they are not even read for them.
+const MAX_UNITS_WITH_LITERALS: usize = Literals::MAX;
 
 /// Which unit owns a rule's findings, by namespace and rule name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -57,14 +61,20 @@ pub fn owner(artifact: &RulesetArtifact) -> Owners {
 /// Expects a validated artifact. Sets of rules (`any of (prefix*)`) are written out in the sources, because
 /// libyara counts such a member twice when an earlier namespace has a rule of the same name.
 ///
-/// Errors: none. Cost: parses again the few sources that have such sets.
+/// Errors: none. Cost: parses again the few sources that have such sets, and the units of a small program.
 pub fn program(to: &RulesetArtifact, from: Option<&RulesetArtifact>) -> Program {
     let old: BTreeSet<_> = from.iter().flat_map(|from| &from.units).map(|unit| unit.digest).collect();
     let new: Vec<_> = to.units.iter().filter(|unit| !old.contains(&unit.digest)).collect();
+    let few = new.len() <= MAX_UNITS_WITH_LITERALS;
+    let needed: Vec<_> = new.iter().map(|unit| if few { literals(to, unit) } else { None }).collect();
+    let sources = ByKind::from_fn(|kind| {
+        let admitted = new.iter().zip(&needed).filter(|(unit, _)| unit.gate.admits(kind));
+        let needed: Option<Vec<_>> = admitted.clone().map(|(_, needed)| needed.as_ref()).collect();
+        let needed = needed.and_then(|needed| Literals::merge(needed.into_iter()));
+        (sources(to, admitted.map(|(unit, _)| unit)), needed)
+    });
     Program {
-        sources: KindSources::new(ByKind::from_fn(|kind| {
-            sources(to, new.iter().filter(|unit| unit.gate.admits(kind)))
-        })),
+        sources: KindSources::new(sources),
         owners: owners(to, |digest| !old.contains(&digest)),
         carried: to.units.iter().map(|unit| unit.digest).filter(|digest| old.contains(digest)).collect(),
     }
@@ -83,6 +93,19 @@ fn sources<'u>(to: &RulesetArtifact, units: impl Iterator<Item = &'u &'u UnitSou
         if wanted.whole { expanded(namespace, text) } else { expanded(namespace, &wanted.cut(text)) }
     };
     texts.iter().map(source).collect()
+}
+
+/// Without one of these in a file, the unit has nothing to report there.
+fn literals(to: &RulesetArtifact, unit: &UnitSource) -> Option<Literals> {
+    let RulesetSource { namespace: _, text } = &to.sources[unit.source as usize];
+    match &unit.rules[..] {
+        _ if unit.ranges.is_empty() => required::of_source(text),
+        [name] => {
+            let wanted = Wanted { whole: false, ranges: unit.ranges.iter().copied().collect() };
+            required::of_rule(&wanted.cut(text), name)
+        }
+        _ => None,
+    }
 }
 
 fn owners(artifact: &RulesetArtifact, wanted: impl Fn(Digest) -> bool) -> Owners {

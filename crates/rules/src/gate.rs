@@ -35,7 +35,7 @@ pub(crate) fn of_condition(condition: &[Word<'_>], known: &Known<'_>) -> Gate {
 }
 
 /// The operands of an operator, as far as they are outside all brackets.
-fn split_at<'o, 'a>(words: &'o [Word<'a>], operator: SyntaxKind) -> Vec<&'o [Word<'a>]> {
+pub(crate) fn split_at<'o, 'a>(words: &'o [Word<'a>], operator: SyntaxKind) -> Vec<&'o [Word<'a>]> {
     let mut depth = 0_usize;
     let operands = words.split(|word| {
         match word.kind {
@@ -49,7 +49,7 @@ fn split_at<'o, 'a>(words: &'o [Word<'a>], operator: SyntaxKind) -> Vec<&'o [Wor
 }
 
 /// What the first parenthesis holds, if the last one closes it.
-fn inside_parentheses<'o, 'a>(words: &'o [Word<'a>]) -> Option<&'o [Word<'a>]> {
+pub(crate) fn inside_parentheses<'o, 'a>(words: &'o [Word<'a>]) -> Option<&'o [Word<'a>]> {
     let [first, inside @ .., last] = words else { return None };
     if first.kind != SyntaxKind::L_PAREN || last.kind != SyntaxKind::R_PAREN {
         return None;
@@ -126,7 +126,7 @@ fn of_first_bytes(operand: &[Word<'_>]) -> Gate {
     }
 }
 
-fn number(text: &str) -> Option<u32> {
+pub(crate) fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
@@ -273,7 +273,7 @@ impl Module {
     }
 }
 
-fn hands_undefined_on(word: &Word<'_>) -> bool {
+pub(crate) fn hands_undefined_on(word: &Word<'_>) -> bool {
     let operand = matches!(
         word.kind,
         SyntaxKind::IDENT

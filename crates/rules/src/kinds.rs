@@ -3,6 +3,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use types::{FileKind, RulesetSource};
 
+use crate::required::Literals;
+
 /// One value for each kind of file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct ByKind<T> {
@@ -44,35 +46,42 @@ impl<T: PartialEq> ByKind<T> {
 /// What to compile for each kind of file: every unit that could match such a file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct KindSources {
-    /// Different from each other; ordered by namespace each.
-    lists: Vec<Arc<[RulesetSource]>>,
+    /// Different from each other; ordered by namespace each. With literals: a file without any of them has nothing to
+    /// report.
+    lists: Vec<(Arc<[RulesetSource]>, Option<Literals>)>,
     /// Index into `lists`.
     of: ByKind<usize>,
 }
 
 impl KindSources {
-    pub fn new(sources: ByKind<Vec<RulesetSource>>) -> Self {
+    /// Per kind the sources, and of which literals a file must hold one for anything in them to be found.
+    pub fn new(sources: ByKind<(Vec<RulesetSource>, Option<Literals>)>) -> Self {
         let (lists, of) = sources.distinct();
-        Self { lists: lists.into_iter().map(Arc::from).collect(), of }
+        Self { lists: lists.into_iter().map(|(list, literals)| (Arc::from(list), literals)).collect(), of }
     }
 
     pub fn get(&self, kind: FileKind) -> &[RulesetSource] {
-        self.lists.get(self.list_of(kind)).map_or(&[], |list| &list[..])
+        self.lists.get(self.list_of(kind)).map_or(&[], |(list, _)| &list[..])
     }
 
-    /// Equal for two kinds exactly when they have the same sources.
+    /// None: files of that kind must be scanned whatever they hold.
+    pub fn literals(&self, kind: FileKind) -> Option<&Literals> {
+        self.lists.get(self.list_of(kind))?.1.as_ref()
+    }
+
+    /// Equal for two kinds exactly when they have the same sources and literals.
     pub fn list_of(&self, kind: FileKind) -> usize {
         *self.of.get(kind)
     }
 
     /// Nothing is to be compiled for any kind.
     pub fn is_empty(&self) -> bool {
-        self.lists.iter().all(|list| list.is_empty())
+        self.lists.iter().all(|(list, _)| list.is_empty())
     }
 
     /// Bytes of text, each list once.
     pub fn bytes(&self) -> usize {
-        self.lists.iter().map(|list| bytes(list)).sum()
+        self.lists.iter().map(|(list, _)| bytes(list)).sum()
     }
 
     /// Bytes of text for one kind.
@@ -92,4 +101,12 @@ pub fn programs_of<'s>(parts: impl Iterator<Item = &'s KindSources> + Clone) -> 
     let (distinct, of) = ByKind::from_fn(lists).distinct();
     let first = |place| FileKind::ALL.into_iter().find(|kind| *of.get(*kind) == place);
     ((0..distinct.len()).filter_map(first).collect(), of)
+}
+
+/// Of which literals a file of a kind must hold one for any of several sets of sources to find something in it.
+/// None: it must be scanned in any case.
+pub fn literals_of<'s>(parts: impl Iterator<Item = &'s KindSources>, kind: FileKind) -> Option<Literals> {
+    let needed: Option<Vec<_>> =
+        parts.filter(|part| !part.get(kind).is_empty()).map(|part| part.literals(kind)).collect();
+    Literals::merge(needed?.into_iter())
 }

@@ -149,6 +149,12 @@ pub(crate) fn rule_names(text: &str) -> Vec<String> {
     names
 }
 
+/// Whether one of some words stands anywhere in the text as itself: not in a comment, not in quotes, not as part of another.
+pub fn mentions(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
+        && Lexer::new(text).any(|lexeme| lexeme.kind == Kind::Word && words.contains(&&text[lexeme.range]))
+}
+
 /// What must not reach a parser or libyara at all, whatever else is right or wrong with the text.
 ///
 /// The bindings of libyara stop the whole process when a NUL byte stands in the text, and when a module

@@ -15,14 +15,16 @@ mod gate;
 mod kinds;
 mod lexical;
 mod load;
+mod required;
 mod split;
 mod syntax;
 
 pub use delta::{Owners, Program, owner, program};
 pub use diagnose::{MAX_PROBLEMS, Problem, Severity, render};
-pub use kinds::{ByKind, KindSources, programs_of};
-pub use lexical::{MAX_NESTING, refusals};
+pub use kinds::{ByKind, KindSources, literals_of, programs_of};
+pub use lexical::{MAX_NESTING, mentions, refusals};
 pub use load::{LoadError, LoadedSource, MAX_INCLUDE_DEPTH, Origin, load};
+pub use required::Literals;
 pub use split::split;
 pub use syntax::{SyntaxProblem, syntax_problems};
 

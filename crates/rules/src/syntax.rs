@@ -53,6 +53,8 @@ pub(crate) struct Rule<'a> {
     pub(crate) wildcards: Vec<Wildcard<'a>>,
     /// The condition's tokens.
     pub(crate) condition: Vec<Word<'a>>,
+    /// The tokens of all patterns.
+    pub(crate) patterns: Vec<Word<'a>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,8 +157,13 @@ fn rule<'a>(text: &'a str, tokens: Vec<Token>, condition: usize, wildcards: &[Ra
     }
     // Between the keyword with its colon and the brace that ends the rule.
     let [_, _, body @ .., _] = &written[condition..] else { return None };
+    // Likewise, as far as the condition; a rule may have none.
+    let before = &written[..condition];
+    let patterns = before.iter().position(|word| word.kind == SyntaxKind::STRINGS_KW);
+    let patterns = patterns.map_or(&[][..], |keyword| &before[(keyword + 2).min(before.len())..]);
     Some(Rule {
         condition: body.to_vec(),
+        patterns: patterns.to_vec(),
         name: word(tokens.get(head + 1)?),
         global: tokens[..head].iter().any(|token| token.kind == SyntaxKind::GLOBAL_KW),
         range,

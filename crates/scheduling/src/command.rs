@@ -94,7 +94,7 @@ impl Command {
     pub fn weight(&self) -> usize {
         const SMALL: usize = 256;
         match self {
-            Self::PutCorpus { key: _, spec } => SMALL + spec.url.len(),
+            Self::PutCorpus { key: _, spec } => SMALL + spec.url.len() + spec.datasets.len() * 64,
             Self::PutRuleset { units, corpora, .. } => {
                 let names = match corpora {
                     CorpusSelection::All => 0,

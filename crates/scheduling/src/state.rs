@@ -4,12 +4,15 @@ mod grant;
 mod listing;
 mod settle;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use types::{
-    CorpusId, CorpusKey, CorpusSelection, CorpusSpec, Digest, LeaseId, NodeId, RulesetId, RulesetKey, SessionId,
-    Timestamp,
+    CorpusId, CorpusKey, CorpusSelection, CorpusSpec, Digest, LeaseId, MAX_DATASETS, NodeId, RulesetId, RulesetKey,
+    SessionId, Timestamp,
 };
 
 use crate::{Command, Corpus, Coverage, Event, Lease, Refusal, Ruleset, RulesetState, Session, Stamp};
@@ -131,6 +134,10 @@ impl State {
     fn put_corpus(&mut self, key: CorpusKey, spec: CorpusSpec, events: &mut Vec<Event>) -> Result<(), Refusal> {
         if spec.url.is_empty() || spec.url.len() > MAX_URL_BYTES {
             return Err(malformed(format!("a corpus url has 1 to {MAX_URL_BYTES} bytes")));
+        }
+        let distinct = spec.datasets.iter().collect::<BTreeSet<_>>().len();
+        if distinct != spec.datasets.len() || distinct > MAX_DATASETS {
+            return Err(malformed(format!("a corpus names at most {MAX_DATASETS} datasets, each once")));
         }
         if let Some(id) = self.corpus_id(&key) {
             let corpus = self.corpora.get_mut(&id).ok_or(Refusal::UnknownCorpus)?;

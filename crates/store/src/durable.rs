@@ -26,6 +26,10 @@ impl DurableFolders {
         Self { root, synced: Mutex::default() }
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Makes the folders above the object `key` durable. Blocks on the disk the first time.
     pub(crate) fn sync_above(&self, key: &str) -> io::Result<()> {
         let object = self.root.join(key);
@@ -58,6 +62,6 @@ pub(crate) fn create_root(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -1,4 +1,4 @@
-use std::{error, io};
+use std::{error, io, path::PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,6 +15,13 @@ pub enum Error {
     Get { key: String, source: Box<object_store::Error> },
     #[error("there is no object {key}")]
     NotFound { key: String },
+    #[error("failed to list objects below {prefix:?}")]
+    List { prefix: String, source: Box<object_store::Error> },
+    #[error("failed to remove object {key}")]
+    Remove { key: String, source: Box<object_store::Error> },
+    /// The local file that was to become an object.
+    #[error("failed to read {}", file.display())]
+    File { file: PathBuf, source: io::Error },
 }
 
 impl Error {
@@ -22,9 +29,12 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Url { .. } | Self::NotFound { .. } => false,
-            Self::Open { source, .. } | Self::Put { source, .. } | Self::Get { source, .. } => {
-                !is_refusal(source) && !self.any_io(is_local_refusal)
-            }
+            Self::File { source, .. } => !is_local_refusal(source.kind()) && source.kind() != io::ErrorKind::NotFound,
+            Self::Open { source, .. }
+            | Self::Put { source, .. }
+            | Self::Get { source, .. }
+            | Self::List { source, .. }
+            | Self::Remove { source, .. } => !is_refusal(source) && !self.any_io(is_local_refusal),
         }
     }
 

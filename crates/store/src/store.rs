@@ -1,4 +1,4 @@
-use std::{env, io, sync::Arc};
+use std::{env, io, ops::Range, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use object_store::{
@@ -17,15 +17,15 @@ use crate::{
 /// One place that holds objects. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     url: String,
-    objects: Box<dyn ObjectStore>,
+    pub(crate) objects: Box<dyn ObjectStore>,
     /// Set for `file://` only.
-    folders: Option<Arc<DurableFolders>>,
+    pub(crate) folders: Option<Arc<DurableFolders>>,
 }
 
 impl Store {
@@ -60,12 +60,45 @@ impl Store {
         let failed = |source| Error::Put { key: key.to_owned(), source: Box::new(source) };
         let path = parse_key(key).map_err(failed)?;
         self.inner.objects.put(&path, PutPayload::from_bytes(bytes)).await.map_err(failed)?;
-        if let Some(folders) = self.inner.folders.clone() {
-            let key = path.to_string();
-            let synced = tokio::task::spawn_blocking(move || folders.sync_above(&key)).await;
-            synced.map_err(io::Error::other).flatten().map_err(|source| failed(local_error(source)))?;
+        self.sync_above(&path).await
+    }
+
+    /// Where an object of a local store lies, or would lie, so that it can be read in place. `None` for remote ones.
+    pub fn local_path(&self, key: &str) -> Option<PathBuf> {
+        let folders = self.inner.folders.as_ref()?;
+        // A key that no object can have leads nowhere.
+        let path = parse_key(key).ok()?;
+        Some(folders.root().join(path.as_ref()))
+    }
+
+    /// Makes the folders above a local object durable. The second half of every write.
+    pub(crate) async fn sync_above(&self, path: &Path) -> Result<(), Error> {
+        let Some(folders) = self.inner.folders.clone() else { return Ok(()) };
+        let key = path.to_string();
+        let synced = tokio::task::spawn_blocking(move || folders.sync_above(&key)).await;
+        let failed = |source| Error::Put { key: path.to_string(), source: Box::new(local_error(source)) };
+        synced.map_err(io::Error::other).flatten().map_err(failed)
+    }
+
+    /// Reads the bytes from `range.start` to before `range.end` of an object. An object that ends earlier gives fewer.
+    pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, Error> {
+        let path = parse_key(key).map_err(|source| Error::Get { key: key.to_owned(), source: Box::new(source) })?;
+        match self.inner.objects.get_range(&path, range).await {
+            Ok(bytes) => Ok(bytes),
+            Err(object_store::Error::NotFound { .. }) => Err(Error::NotFound { key: key.to_owned() }),
+            Err(source) => Err(Error::Get { key: key.to_owned(), source: Box::new(source) }),
         }
-        Ok(())
+    }
+
+    /// The size of an object in bytes, `None` if there is none of that key.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
+        let failed = |source| Error::Get { key: key.to_owned(), source: Box::new(source) };
+        let path = parse_key(key).map_err(failed)?;
+        match self.inner.objects.head(&path).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(failed(source)),
+        }
     }
 
     /// Reads a whole object. Errors: [`Error::NotFound`] if there is none of that key.
@@ -85,14 +118,14 @@ impl Store {
     }
 }
 
-fn parse_key(key: &str) -> Result<Path, object_store::Error> {
+pub(crate) fn parse_key(key: &str) -> Result<Path, object_store::Error> {
     if key.is_empty() {
         return Err(path::Error::EmptySegment { path: String::new() }.into()); // it would name the root
     }
     Ok(Path::parse(key)?)
 }
 
-fn local_error(source: io::Error) -> object_store::Error {
+pub(crate) fn local_error(source: io::Error) -> object_store::Error {
     object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) }
 }
 

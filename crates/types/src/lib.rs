@@ -23,4 +23,4 @@ pub use outcome::{Exception, Outcome, OutcomeCounts};
 pub use ruleset::{
     CorpusSelection, FileKind, Gate, MAX_RULESET_BYTES, RulesetArtifact, RulesetSource, UnitSource, VersionError,
 };
-pub use segment::{CorpusSpec, MAX_SEGMENT_BYTES, MAX_SEGMENT_FILES, SegmentDescriptor};
+pub use segment::{CorpusSpec, MAX_DATASETS, MAX_SEGMENT_BYTES, MAX_SEGMENT_FILES, SegmentDescriptor};

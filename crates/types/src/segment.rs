@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{Digest, Name};
 
 /// A segment holds at most this many files ...
 pub const MAX_SEGMENT_FILES: usize = 4096;
@@ -18,6 +18,9 @@ pub struct SegmentDescriptor {
     pub bytes: u64,
 }
 
+/// A corpus names at most this many datasets.
+pub const MAX_DATASETS: usize = 16;
+
 /// What the user said about a corpus.
 #[derive(Clone, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
 pub struct CorpusSpec {
@@ -27,4 +30,26 @@ pub struct CorpusSpec {
     pub max_file_bytes: u64,
     /// Time between the end of one listing and the start of the next, in milliseconds.
     pub listing_interval_ms: u64,
+    /// Datasets that its files are looked up in, without repetition, the first asked first believed.
+    ///
+    /// Left out when empty, so that states and log entries without datasets are to the byte what they were before
+    /// there were any: members of two versions compare them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<Name>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_from_before_there_were_datasets_opens_and_is_written_as_it_was() {
+        let before = r#"{"url":"file:///usr/bin","max_file_bytes":536870912,"listing_interval_ms":5000}"#;
+        let spec: CorpusSpec = serde_json::from_str(before).unwrap();
+        assert_eq!(spec.datasets, []);
+        assert_eq!(serde_json::to_string(&spec).unwrap(), before);
+        let with = CorpusSpec { datasets: vec![Name::new("packages").unwrap()], ..spec };
+        let text = serde_json::to_string(&with).unwrap();
+        assert_eq!(serde_json::from_str::<CorpusSpec>(&text).unwrap(), with);
+    }
 }

@@ -50,5 +50,6 @@ fn corpus_ref(id: CorpusId, corpus: &Corpus) -> v1::CorpusRef {
         key: Some((&corpus.key).into()),
         url: corpus.spec.url.clone(),
         max_file_bytes: corpus.spec.max_file_bytes,
+        datasets: corpus.spec.datasets.iter().map(ToString::to_string).collect(),
     }
 }

@@ -41,7 +41,7 @@ impl scan_server::Scan for Service {
         &self,
         request: Request<v1::PutCorpusRequest>,
     ) -> Result<Response<v1::PutCorpusResponse>, Status> {
-        let v1::PutCorpusRequest { key, url, max_file_bytes, listing_interval_ms } = request.into_inner();
+        let v1::PutCorpusRequest { key, url, max_file_bytes, listing_interval_ms, datasets } = request.into_inner();
         let key = CorpusKey::try_from(key.ok_or_else(ConvertError::missing("key"))?)?;
         if !url.starts_with("file:///") {
             return Err(Status::invalid_argument(format!(
@@ -64,6 +64,7 @@ impl scan_server::Scan for Service {
             url,
             max_file_bytes: or(max_file_bytes, DEFAULT_MAX_FILE_BYTES),
             listing_interval_ms: or(listing_interval_ms, DEFAULT_LISTING_INTERVAL_MS).max(MIN_LISTING_INTERVAL_MS),
+            datasets: protocol::names("datasets", datasets)?,
         };
         let events = self.0.propose(Command::PutCorpus { key, spec }).await?;
         let put = events.iter().find_map(|event| match event {

@@ -79,6 +79,7 @@ pub(crate) fn corpus(id: CorpusId, corpus: &Corpus) -> v1::Corpus {
         listing_now: corpus.listing.lease.is_some(),
         last_listed_at_ms: corpus.listing.last_done_at.map(|at| at.0),
         listing_error: corpus.listing.last_error.clone().unwrap_or_default(),
+        datasets: corpus.spec.datasets.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -181,6 +181,7 @@ impl Cluster {
             url: format!("file:///corpora/{name}"),
             max_file_bytes: 0,
             listing_interval_ms: 3_600_000,
+            datasets: Vec::new(),
         };
         let put = |channel| {
             let request = request.clone();

@@ -62,6 +62,7 @@ async fn a_full_disk_ends_the_process_with_a_clear_error_and_loses_nothing_ackno
             url: format!("file:///{}", "long/".repeat(400)),
             max_file_bytes: 0,
             listing_interval_ms: 3_600_000,
+            datasets: Vec::new(),
         };
         let put = |channel| {
             let request = request.clone();

@@ -156,6 +156,7 @@ async fn the_object_storage_is_no_corpus() {
             url,
             max_file_bytes: 0,
             listing_interval_ms: 0,
+            datasets: Vec::new(),
         };
         let mut client = ScanClient::new(channel(cluster.address(0)).unwrap());
         let refused = client.put_corpus(request).await.unwrap_err();

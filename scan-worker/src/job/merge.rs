@@ -7,7 +7,7 @@ use findings::{Finding, Match};
 use protocol::v1;
 use types::{Digest, Exception, FileOrdinal, SegmentOrdinal};
 
-use super::request::Target;
+use super::{facts::Facts, request::Target};
 use crate::{
     pool::{FileAnswer, FileFate, Part, TargetParts},
     wire::{Hit, MetadataValue, PatternMatch},
@@ -20,6 +20,7 @@ pub struct Segment<'a> {
     pub manifest: &'a Manifest,
     pub hashes: &'a Hashes,
     pub source: &'a Source,
+    pub facts: &'a Facts,
 }
 
 /// The whole answer of one target.
@@ -139,6 +140,7 @@ fn row(
         matches: hit.matches.iter().map(pattern_match).collect(),
         matches_truncated: hit.truncated,
         found_in: target.to.number.0,
+        enrichment: segment.facts.of(file).to_vec(),
     }
 }
 

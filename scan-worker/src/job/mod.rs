@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!  Grant ──► Inputs: manifest, hashes, programs, prior findings ──► plan: passes ──► pool: answers
-//!                                             prior findings ──► merge ◄─────────────────┘
+//!                │                            prior findings ──► merge ◄─────────────────┘
+//!                └──► pool: hashes ──► facts ──────────────────────┤
 //!                     findings and hashes to storage, then the verdicts ◄──┘
 //! ```
+//! Hashes and facts come before the scan only where a rule asks for what datasets know of a file.
 //!
 //! What is written is written before the verdict is told: the commit of the verdict is what makes it count.
 
 mod cache;
+pub mod facts;
 mod inputs;
 pub mod merge;
 pub mod plan;
@@ -20,15 +23,17 @@ pub use request::{Corpus, ScanJob, Target};
 use std::{collections::BTreeSet, sync::Arc};
 
 use corpus::{Hashes, Manifest, Source};
+use enrichment::Datasets;
 use findings::Finding;
 use protocol::v1::{self, ruleset_result::Verdict};
 use store::keys;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 use types::FileOrdinal;
 
 use crate::pool::{self, FileFate, Scanned, SegmentFiles, TargetParts, Task};
+use facts::Facts;
 use merge::{Merged, Segment, merge};
 use plan::{Need, Pass, passes};
 
@@ -37,6 +42,7 @@ use plan::{Need, Pass, passes};
 pub struct Runner {
     pub inputs: Inputs,
     pub pool: pool::Handle,
+    pub datasets: Arc<Datasets>,
 }
 
 /// A target and what was made ready for it.
@@ -66,8 +72,18 @@ impl Runner {
         let needs: Vec<_> = prepared.iter().map(Prepared::need).collect();
         let passes = passes(job.segment.files, &needs);
         let learn_hashes = hashes.is_none();
-        let files =
-            SegmentFiles { source, manifest: Arc::clone(&manifest), hashes, max_file_bytes: job.corpus.max_file_bytes };
+        let mut files = SegmentFiles::new(source, Arc::clone(&manifest), hashes, job.corpus.max_file_bytes);
+        let asks = prepared.iter().any(|prepared| prepared.parts.delta.asks || prepared.parts.whole.asks);
+        let mut facts = Facts::default();
+        if asks && !job.corpus.datasets.is_empty() {
+            let wanted: Vec<_> = passes.iter().flat_map(|pass| pass.files.iter().copied()).collect();
+            let Some(hashed) = self.hash(files, &wanted, cancel).await else { return Vec::new() };
+            files = hashed;
+            if let Some(hashes) = &files.hashes {
+                facts.learn(&self.datasets, &job.corpus.datasets, hashes, wanted.into_iter()).await;
+            }
+            files.known = facts.known();
+        }
         let parts = prepared.iter().map(|prepared| prepared.parts.clone()).collect();
         let (task, scanned) = Task::new(files, parts, passes.clone());
         let Some(scanned) = self.scan(Arc::clone(&task), scanned, cancel).await else { return Vec::new() };
@@ -76,16 +92,18 @@ impl Runner {
             return results;
         }
         let mut all_hashes = task.files.hashes.clone().unwrap_or_else(|| Hashes::unknown(manifest.files.len()));
-        let learned = learn(&mut all_hashes, &scanned);
+        learn(&mut all_hashes, &scanned);
         if learn_hashes
-            && learned
+            && all_hashes.0.iter().any(Option::is_some)
             && let Err(error) = self.put_hashes(job, &all_hashes).await
         {
             let verdict = hindrance(job, "the files' hashes cannot be written", &error);
             results.extend(prepared.iter().map(|prepared| result(&prepared.target, verdict.clone())));
             return results;
         }
+        facts.learn(&self.datasets, &job.corpus.datasets, &all_hashes, with_hits(&scanned)).await;
         let segment = Segment {
+            facts: &facts,
             corpus: job.corpus.key.name.as_str(),
             ordinal: job.ordinal,
             manifest: &manifest,
@@ -143,6 +161,33 @@ impl Runner {
             Some(failure) => Err(Verdict::Failed(failure.clone())),
             None => Ok((target, parts, prior)),
         }
+    }
+
+    /// Learns the hashes that are not known yet of some files. Whoever does not get one gets no facts either.
+    ///
+    /// Scanners do it, like everything else that reads files: one that hangs costs its scanner and not the worker. The scan
+    /// that follows reads the files a second time, from memory as long as a segment fits there.
+    ///
+    /// None: the job was cancelled.
+    async fn hash(
+        &self,
+        files: SegmentFiles,
+        wanted: &[FileOrdinal],
+        cancel: &CancellationToken,
+    ) -> Option<SegmentFiles> {
+        let mut hashes = files.hashes.clone().unwrap_or_else(|| Hashes::unknown(files.manifest.files.len()));
+        let missing: Vec<_> = wanted.iter().copied().filter(|file| hashes.get(*file).is_none()).collect();
+        if missing.is_empty() {
+            return Some(files);
+        }
+        let pass = Pass { shares: Vec::new(), files: missing };
+        let (task, scanned) = Task::new(files.without_hashes(), Vec::new(), vec![pass]);
+        let scanned = self.scan(task, scanned, cancel).await?;
+        if let Some(reason) = &scanned.hindered {
+            info!(reason, "files cannot be hashed before the scan");
+        }
+        learn(&mut hashes, &scanned);
+        Some(SegmentFiles { hashes: Some(hashes), ..files })
     }
 
     /// None: the job was cancelled.
@@ -215,15 +260,21 @@ fn judge(segment: &Segment<'_>, prepared: Prepared, passes: &[Pass], scanned: &S
     })
 }
 
-fn learn(hashes: &mut Hashes, scanned: &Scanned) -> bool {
-    let mut learned = false;
+/// Files of which something may be found.
+fn with_hits(scanned: &Scanned) -> impl Iterator<Item = FileOrdinal> {
+    let found = scanned
+        .answers
+        .iter()
+        .filter(|answer| matches!(&answer.fate, FileFate::Scanned { hits, .. } if !hits.is_empty()));
+    found.map(|answer| answer.file).collect::<BTreeSet<_>>().into_iter()
+}
+
+fn learn(hashes: &mut Hashes, scanned: &Scanned) {
     for answer in &scanned.answers {
         if let FileFate::Scanned { sha256: Some(sha256), .. } = &answer.fate {
             hashes.set(answer.file, *sha256);
-            learned = true;
         }
     }
-    learned
 }
 
 fn result(target: &Target, verdict: Verdict) -> v1::RulesetResult {

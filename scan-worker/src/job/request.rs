@@ -21,6 +21,8 @@ pub struct Corpus {
     pub key: CorpusKey,
     pub url: String,
     pub max_file_bytes: u64,
+    /// To look the files up in; the first is believed first.
+    pub datasets: Vec<types::Name>,
 }
 
 /// One ruleset version to answer for.
@@ -57,9 +59,10 @@ impl ScanJob {
 
 impl Corpus {
     pub fn from_wire(corpus: v1::CorpusRef) -> Result<Self, ConvertError> {
-        let v1::CorpusRef { id, key, url, max_file_bytes } = corpus;
+        let v1::CorpusRef { id, key, url, max_file_bytes, datasets } = corpus;
         let key = key.ok_or_else(ConvertError::missing("corpus.key"))?.try_into()?;
-        Ok(Self { id: types::CorpusId(id), key, url, max_file_bytes })
+        let datasets = protocol::names("corpus.datasets", datasets)?;
+        Ok(Self { id: types::CorpusId(id), key, url, max_file_bytes, datasets })
     }
 }
 

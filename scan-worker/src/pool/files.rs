@@ -1,9 +1,9 @@
-use std::{fs::File, sync::Arc};
+use std::{collections::BTreeMap, fs::File, sync::Arc};
 
 use corpus::{Hashes, Manifest, Source};
 use types::{Exception, FileOrdinal};
 
-use crate::wire::HashWish;
+use crate::wire::{HashWish, Known};
 
 /// The files of one segment, where they are now.
 #[derive(Debug)]
@@ -13,11 +13,28 @@ pub struct SegmentFiles {
     /// Of an earlier scan. None: this scan has to learn them.
     pub hashes: Option<Hashes>,
     pub max_file_bytes: u64,
+    /// What rules may ask about files; those that are not here are unknown.
+    pub known: BTreeMap<FileOrdinal, engine::Known>,
 }
 
 impl SegmentFiles {
-    pub(super) fn open(&self, file: FileOrdinal) -> Result<File, Exception> {
-        self.source.open_file(&self.manifest.files[file.0 as usize], self.max_file_bytes)
+    pub fn new(source: Source, manifest: Arc<Manifest>, hashes: Option<Hashes>, max_file_bytes: u64) -> Self {
+        Self { source, manifest, hashes, max_file_bytes, known: BTreeMap::new() }
+    }
+
+    /// The same files, each to be hashed.
+    pub fn without_hashes(&self) -> Self {
+        Self::new(self.source.clone(), Arc::clone(&self.manifest), None, self.max_file_bytes)
+    }
+
+    pub(super) fn known(&self, file: FileOrdinal) -> Option<Known> {
+        self.known.get(&file).map(Known::from)
+    }
+
+    /// Opens files of one batch.
+    pub(super) fn opener(&self) -> impl FnMut(FileOrdinal) -> Result<File, Exception> {
+        let mut opener = self.source.opener();
+        move |file| opener.open_file(&self.manifest.files[file.0 as usize], self.max_file_bytes)
     }
 
     /// Whether the bytes that were scanned are those that were listed.

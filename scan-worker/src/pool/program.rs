@@ -1,7 +1,9 @@
 use std::sync::{Arc, OnceLock};
 
 use rules::KindSources;
-use types::Digest;
+use types::{Digest, FileKind};
+
+use crate::job::facts::asks;
 
 /// What leads one ruleset from one version to another, ready to be compiled together with others.
 #[derive(Debug)]
@@ -16,12 +18,15 @@ pub struct Part {
     pub carried: Vec<Digest>,
     /// Why it does not compile, once a scanner has found out. Not tried again while the part is cached.
     pub failure: OnceLock<String>,
+    /// Its rules may ask what datasets know of a file.
+    pub asks: bool,
 }
 
 impl Part {
     pub fn new(name: String, from: Option<Digest>, to: Digest, program: rules::Program) -> Self {
         let rules::Program { sources, owners, carried } = program;
-        Self { name, from, to, sources: Arc::new(sources), owners, carried, failure: OnceLock::new() }
+        let asks = FileKind::ALL.into_iter().any(|kind| sources.get(kind).iter().any(asks));
+        Self { name, from, to, sources: Arc::new(sources), owners, carried, failure: OnceLock::new(), asks }
     }
 
     pub fn adds_units(&self) -> bool {

@@ -162,8 +162,9 @@ impl Slot {
         let mut wanted = Vec::with_capacity(files.len());
         let mut descriptors = Vec::with_capacity(files.len());
         let mut answers = Vec::new();
+        let mut open = task.files.opener();
         for file in files {
-            match task.files.open(file) {
+            match open(file) {
                 Ok(open) => {
                     let open = Arc::new(open);
                     self.last_sequence += 1;
@@ -172,6 +173,7 @@ impl Slot {
                         sequence,
                         size: task.files.size(file),
                         hash: task.files.hash_wish(file),
+                        known: task.files.known(file),
                         path: task.files.path(file),
                     });
                     descriptors.push(Arc::clone(&open));
@@ -193,6 +195,7 @@ impl Slot {
                 }
             }
         }
+        drop(open);
         if !wanted.is_empty() {
             self.queue_request(&Request::Scan { program, files: wanted }, descriptors);
             self.life.see(self.born.elapsed(), Seen::SentFiles);

@@ -50,6 +50,8 @@ struct PassState {
     shares: Arc<[Share]>,
     program: Arc<Program>,
     load_deaths: u32,
+    /// Somebody waits for its answers. A pass without shares is for hashes alone.
+    wanted: bool,
 }
 
 #[derive(Debug)]
@@ -132,7 +134,7 @@ impl Task {
             state.todo.pop_front();
         }
         state.handed_out += files.len();
-        let PassState { shares, program, load_deaths: _ } = &state.passes[pass];
+        let PassState { shares, program, load_deaths: _, wanted: _ } = &state.passes[pass];
         let (shares, program) = (Arc::clone(shares), Arc::clone(program));
         Some(Batch { task: Arc::clone(self), pass, shares, program, files, alone })
     }
@@ -261,7 +263,7 @@ impl State {
     /// Nothing is queued for a pass whose targets have all failed, nor after the scanners turned out not to work.
     fn put_first(&mut self, todo: Todo) {
         let (Todo::Files { pass, .. } | Todo::Alone { pass, .. }) = &todo;
-        let wanted = !self.passes[*pass].shares.is_empty() && self.result.hindered.is_none() && self.done.is_some();
+        let wanted = self.passes[*pass].wanted && self.result.hindered.is_none() && self.done.is_some();
         if wanted && !matches!(&todo, Todo::Files { files, .. } if files.is_empty()) {
             self.todo.push_front(todo);
         }
@@ -306,12 +308,13 @@ impl State {
             if pass.shares.iter().any(|share| share.target == target) {
                 let left = pass.shares.iter().copied().filter(|share| share.target != target).collect();
                 *pass = PassState::new(left, parts);
+                pass.wanted = !pass.shares.is_empty();
             }
         }
         let passes = &self.passes;
         self.todo.retain(|todo| {
             let (Todo::Files { pass, .. } | Todo::Alone { pass, .. }) = todo;
-            !passes[*pass].shares.is_empty()
+            passes[*pass].wanted
         });
     }
 }
@@ -324,6 +327,6 @@ impl PassState {
         };
         shares.sort_by_key(|share| (part(share).from, part(share).to, share.target));
         let parts = shares.iter().map(|share| Arc::clone(part(share))).collect();
-        Self { shares: shares.into(), program: Arc::new(Program { parts }), load_deaths: 0 }
+        Self { shares: shares.into(), program: Arc::new(Program { parts }), load_deaths: 0, wanted: true }
     }
 }

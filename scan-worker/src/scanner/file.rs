@@ -17,7 +17,10 @@ pub(super) fn scan(
     timeout: Duration,
     buffer: &mut Vec<u8>,
 ) -> FileVerdict {
-    let facts = FileFacts::new(&wanted.path, wanted.size);
+    let mut facts = FileFacts::new(&wanted.path, wanted.size);
+    if let Some(known) = &wanted.known {
+        facts = facts.with(known.into());
+    }
     if wanted.size > MAX_READ_BYTES {
         let hits = match scanner.scan_fd(file, &facts, timeout) {
             Ok(hits) => hits,

@@ -64,9 +64,34 @@ pub struct FileToScan {
     pub sequence: u64,
     pub size: u64,
     pub hash: HashWish,
+    /// What datasets know of it, if anything.
+    pub known: Option<Known>,
     /// Its absolute path, `/`-separated, whatever its encoding.
     #[serde(with = "as_bytes")]
     pub path: Vec<u8>,
+}
+
+/// [`engine::Known`] on its way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Known {
+    good: bool,
+    package: String,
+    package_version: String,
+    prevalence: i64,
+}
+
+impl From<&engine::Known> for Known {
+    fn from(known: &engine::Known) -> Self {
+        let (package, package_version) = (known.package().into_owned(), known.package_version().into_owned());
+        Self { good: known.known_good, package, package_version, prevalence: known.prevalence }
+    }
+}
+
+impl From<&Known> for engine::Known {
+    fn from(known: &Known) -> Self {
+        let Known { good, package, package_version, prevalence } = known;
+        Self::new(*good, package, package_version, *prevalence)
+    }
 }
 
 /// When to compute a file's SHA-256.

@@ -79,7 +79,13 @@ impl World {
     }
 
     pub(crate) fn corpus(&self) -> v1::CorpusRef {
-        v1::CorpusRef { id: 1, key: Some((&corpus_key()).into()), url: self.url(), max_file_bytes: 64 << 20 }
+        v1::CorpusRef {
+            id: 1,
+            key: Some((&corpus_key()).into()),
+            url: self.url(),
+            max_file_bytes: 64 << 20,
+            datasets: Vec::new(),
+        }
     }
 
     /// Lists the folder into one segment and stores its manifest.

@@ -17,7 +17,13 @@ const NEVER: &[(&str, &[&str], &str)] = &[
     ("corpus", &["tokio", "tonic"], "bytes in, values out"),
     ("findings", &["tokio", "tonic"], "bytes in, values out"),
     ("rules", &["tokio", "tonic"], "bytes in, values out"),
+    ("shard", &["tokio", "tonic", "store", "dataset"], "RocksDB blocks, and whoever calls decides on which thread"),
+    ("dataset", &["tonic", "redis"], "serving is not its business"),
+    ("store", &["shard", "dataset", "tonic"], "it does not know what objects hold"),
 ];
+
+/// What only one crate may use, tests included.
+const SOLE: &[(&str, &str)] = &[("rocksdb", "shard")];
 
 /// Where crates live that others may depend on; everything else is a program.
 const SHARED: &str = "crates";
@@ -33,6 +39,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>> {
     for member in members {
         problems.extend(beyond_only(member));
         problems.extend(never(member));
+        problems.extend(sole(member));
         problems.extend(on_programs(member, &programs));
         if member.name == "telemetry" {
             problems.extend(on_components(member, &ours));
@@ -55,6 +62,15 @@ fn never(package: &Package) -> Vec<String> {
     };
     let known = normal_dependencies(package).filter(|dependency| forbidden.contains(&dependency.name.as_str()));
     known.map(|dependency| format!("{name} must not know {}: {reason}", dependency.name)).collect()
+}
+
+fn sole(package: &Package) -> Vec<String> {
+    let others = SOLE.iter().filter(|(dependency, owner)| {
+        package.name != *owner && package.dependencies.iter().any(|used| used.name == *dependency)
+    });
+    others
+        .map(|(dependency, owner)| format!("{} must not use {dependency}: {owner} alone does", package.name))
+        .collect()
 }
 
 /// Programs meet over the wire. Tests are no exception: they start the real binaries.
@@ -104,6 +120,12 @@ mod tests {
     fn formats_may_not_use_the_network() {
         let problems = problems([package("crates/rules", &["tonic"])]);
         assert_eq!(problems, ["rules must not know tonic: bytes in, values out"]);
+    }
+
+    #[test]
+    fn one_crate_alone_uses_rocksdb() {
+        let problems = problems([package("crates/shard", &["rocksdb"]), package("kv-server", &["shard", "rocksdb"])]);
+        assert_eq!(problems, ["kv-server must not use rocksdb: shard alone does"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::fuzz;
 use crate::tidy::code::without_comments_and_literals;
 use crate::workspace::Workspace;
 
@@ -18,10 +19,11 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<String>> {
             sources.insert(file, text);
         }
     }
-    let roots = workspace
-        .members()
-        .flat_map(|package| &package.targets)
-        .map(|target| target.src_path.strip_prefix(&workspace.workspace_root).unwrap_or(&target.src_path).to_owned());
+    let fuzz = Workspace::load_beside(fuzz::MANIFEST)?;
+    let roots =
+        workspace.members().chain(fuzz.members()).flat_map(|package| &package.targets).map(|target| {
+            target.src_path.strip_prefix(&workspace.workspace_root).unwrap_or(&target.src_path).to_owned()
+        });
     let orphans = orphans(roots.collect(), &sources);
     Ok(orphans.iter().map(|file| format!("no `mod` leads to {}", file.display())).collect())
 }

@@ -111,5 +111,6 @@ pub async fn run(args: Args, ctx: &mut Context) -> Result<()> {
     if !past.is_empty() {
         out.line(format!("left out: {past}"))?;
     }
+    by_rule.without().try_for_each(|note| out.line(note))?;
     if unfinished.is_empty() { Ok(()) } else { out.line(format!("so far; {unfinished}")) }
 }

@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use findings::{Finding, Match, ndjson};
+use findings::{Fact, Finding, Knowledge, Match, ndjson};
 
-use crate::render::{Align, Out, Table, count, escaped};
+use crate::render::{Align, Out, Table, count, escaped, plural};
 
 /// Of one match, as many bytes are shown; a longer one says how long it is.
 const SHOWN_BYTES: usize = 60;
 
-/// One finding: a line with rule, severity and file, then its matches.
+/// Of a dataset's value as many bytes are shown.
+const SHOWN_VALUE_BYTES: usize = 80;
+
+/// One finding: a line with rule, severity, file and what datasets know of it, then its matches.
 pub fn block(finding: &Finding, all_matches: bool) -> String {
     let severity = severity(finding).map_or(String::new(), |severity| format!("  [{severity}]"));
     let file = corpus::display_key(&finding.path);
     let mut text = format!("{}/{}{severity}  {file}", finding.ruleset, finding.rule);
+    for fact in &finding.enrichment {
+        text.push_str("  ");
+        text.push_str(&known(fact));
+    }
     let shown = if all_matches { finding.matches.len() } else { 1 };
     for found in finding.matches.iter().take(shown) {
         text.push_str("\n    ");
@@ -38,6 +45,11 @@ fn line(found: &Match) -> String {
         String::new()
     };
     format!("{offset:#010x}  {pattern}  {}{longer}", escaped(data, SHOWN_BYTES))
+}
+
+/// `packages: coreutils 9.1-1`. What datasets hold comes from anywhere, and must not move a cursor either.
+fn known(fact: &Fact) -> String {
+    format!("{}: {}", fact.dataset, escaped(fact.words().as_bytes(), SHOWN_VALUE_BYTES))
 }
 
 /// The rule's metadata entry of that name, when it has one.
@@ -66,12 +78,19 @@ pub(super) fn files(rows: &[Finding], out: &mut Out) -> Result<()> {
 pub struct ByRule {
     /// By ruleset and rule.
     files: BTreeMap<(String, String), (u64, Option<String>)>,
+    /// Findings that a dataset had no answer for, by dataset.
+    without: BTreeMap<String, u64>,
 }
 
 impl ByRule {
     pub fn add(&mut self, finding: &Finding) {
         let key = (finding.ruleset.clone(), finding.rule.clone());
         self.files.entry(key).or_insert_with(|| (0, severity(finding))).0 += 1;
+        for fact in &finding.enrichment {
+            if let Knowledge::Unavailable(_) = fact.knowledge {
+                *self.without.entry(fact.dataset.clone()).or_default() += 1;
+            }
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -86,6 +105,13 @@ impl ByRule {
         self.files.values().map(|(files, _)| files).sum()
     }
 
+    /// What must not be read as *unknown to the dataset*: one line per dataset.
+    pub fn without(&self) -> impl Iterator<Item = String> {
+        self.without.iter().map(|(dataset, findings)| {
+            format!("{} made while the dataset {dataset} was unavailable", plural_were(*findings))
+        })
+    }
+
     pub fn table(&self) -> String {
         let left = Align::Left;
         let mut table = Table::new(&[("ruleset", left), ("rule", left), ("severity", left), ("files", Align::Right)]);
@@ -95,6 +121,10 @@ impl ByRule {
         }
         format!("\n{table}")
     }
+}
+
+fn plural_were(findings: u64) -> String {
+    format!("{} {}", plural(findings, "finding"), if findings == 1 { "was" } else { "were" })
 }
 
 #[cfg(test)]
@@ -130,6 +160,7 @@ mod tests {
             matches: vec![found(31, b"eval(\x1b"), found(64, b"x")],
             matches_truncated: false,
             found_in: 1,
+            enrichment: Vec::new(),
         }
     }
 
@@ -140,6 +171,27 @@ mod tests {
             "web/eval  [high]  /in/x\\xff\n    0x0000001f  $a  eval(\\x1b  and 1 more"
         );
         assert!(block(&finding(), true).ends_with("\n    0x00000040  $a  x"));
+    }
+
+    #[test]
+    fn what_datasets_know_stands_beside_the_file() {
+        let fact = |dataset: &str, knowledge| Fact { dataset: dataset.to_owned(), version: "1".to_owned(), knowledge };
+        let enrichment = vec![
+            fact("packages", Knowledge::Found(br#"{"package":"php","version":"8.2"}"#.to_vec())),
+            fact("senders", Knowledge::Found(b"\x1b[2J".to_vec())),
+            fact("domains", Knowledge::Missing),
+            fact("mailboxes", Knowledge::Unavailable("away".to_owned())),
+        ];
+        let finding = Finding { enrichment, ..finding() };
+        let first = block(&finding, false).lines().next().unwrap().to_owned();
+        assert_eq!(
+            first,
+            "web/eval  [high]  /in/x\\xff  packages: php 8.2  senders: \\x1b[2J  domains: -  mailboxes: unavailable"
+        );
+        let mut by_rule = ByRule::default();
+        by_rule.add(&finding);
+        let without: Vec<_> = by_rule.without().collect();
+        assert_eq!(without, ["1 finding was made while the dataset mailboxes was unavailable"]);
     }
 
     #[test]

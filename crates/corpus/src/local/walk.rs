@@ -5,7 +5,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Folder, beneath, etag, file_type, size};
+use super::{Folder, beneath, etag, file_type, kernel_view, size};
 use crate::{Error, FileEntry, Listed};
 
 /// A walk through a folder: the files of a folder in the order of their names, then its subfolders in
@@ -18,6 +18,8 @@ pub(crate) struct Walk {
     folder: Folder,
     /// The root as it was opened, or why not, or what happened to it since.
     root: Result<OwnedFd, Error>,
+    /// The device that the root lies on.
+    device: Option<u64>,
     /// Keys of folders still to visit, the next one last.
     pending: Vec<Vec<u8>>,
     current: Option<OpenFolder>,
@@ -44,10 +46,12 @@ impl Walk {
         let own = |root: &OwnedFd| fstat(root).is_ok_and(|stat| never.contains(&(stat.st_dev, stat.st_ino)));
         let root = match root {
             Ok(root) if own(&root) => Err(Error::OwnState { path: folder.path.clone() }),
+            Ok(root) if kernel_view::is_one(&root) => Err(Error::NotStored { path: folder.path.clone() }),
             root => root,
         };
         let pending = if root.is_ok() { vec![Vec::new()] } else { Vec::new() };
-        Self { folder, root, pending, current: None, never, listed: Listed::default() }
+        let device = root.as_ref().ok().and_then(|root| fstat(root).ok()).map(|stat| stat.st_dev);
+        Self { folder, root, device, pending, current: None, never, listed: Listed::default() }
     }
 
     pub(crate) fn listed(&self) -> &Listed {
@@ -102,8 +106,7 @@ impl Walk {
                 return None;
             }
         };
-        let own = |stat: Stat| self.never.contains(&(stat.st_dev, stat.st_ino));
-        if !self.never.is_empty() && fstat(&descriptor).is_ok_and(own) {
+        if self.is_never_entered(&descriptor) {
             self.listed.skipped.special += 1;
             return None;
         }
@@ -116,6 +119,14 @@ impl Walk {
         }
         names.sort_unstable();
         Some(OpenFolder { descriptor, key, names: names.into_iter(), subfolders })
+    }
+
+    /// Our own state, and what the kernel shows as files without storing them: `/proc` alone would be millions
+    /// of files that change with every listing, and some of `/sys` act when they are read.
+    fn is_never_entered(&self, folder: &OwnedFd) -> bool {
+        let Ok(Stat { st_dev, st_ino, .. }) = fstat(folder) else { return false };
+        // Only a mount can bring another kind of file system: on the root's own device there is nothing to ask.
+        self.never.contains(&(st_dev, st_ino)) || (self.device != Some(st_dev) && kernel_view::is_one(folder))
     }
 
     fn read_names(

@@ -207,3 +207,18 @@ fn a_root_without_permission_is_refused() {
         assert!(matches!(error, Error::Open { .. }) && !error.is_retryable(), "{error:?}");
     });
 }
+
+#[test]
+fn the_kernel_is_no_corpus() {
+    let error = Source::open("file:///proc/self").unwrap().list().finish().unwrap_err();
+    assert!(matches!(error, Error::NotStored { .. }) && !error.is_retryable(), "{error}");
+}
+
+#[test]
+fn a_listing_does_not_enter_what_the_kernel_shows_as_files() {
+    let is_proc = |path: &std::path::Path| path == std::path::Path::new("/proc");
+    let other_folders = fs::read_dir("/").unwrap().map(|entry| entry.unwrap().path()).filter(|path| !is_proc(path));
+    let source = Source::open("file:///").unwrap().never_list(other_folders.collect());
+    let entries: Vec<_> = source.list().take(1000).collect(); // were it entered, there would be no end to it
+    assert!(entries.iter().all(|entry| !entry.key.starts_with(b"proc/")), "{} entries", entries.len());
+}

@@ -109,3 +109,27 @@ fn a_problem_in_an_included_file_is_told_there() {
     assert!(found[0].file.ends_with("/lib.yar"), "{found:#?}");
     assert_eq!((found[0].line, found[0].column), (4, 13));
 }
+
+#[test]
+fn a_source_cannot_use_what_another_has() {
+    for needy in ["any of (b_*)", "b_1", "pe.is_pe"] {
+        let first = "import \"pe\" rule b_1 { condition: true }";
+        let second = format!("rule c {{ condition: {needy} }}");
+        let found = check(&loaded(&[("a", first), ("b", &second)])).unwrap_err();
+        assert!(
+            found.iter().any(|problem| problem.file == "b.yar" && problem.severity == Severity::Error),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn warnings_and_mistakes_of_many_sources_come_in_their_order() {
+    let slow = "rule slow { strings: $a = { 00 00 } condition: $a }";
+    let warned = check(&loaded(&[("a", slow), ("b", "rule ok { condition: true }"), ("c", slow)])).unwrap();
+    assert_eq!(warned.iter().map(|problem| problem.file.as_str()).collect::<Vec<_>>(), ["a.yar", "c.yar"]);
+    assert!(warned.iter().all(|problem| problem.severity == Severity::Warning));
+    let wrong = [("a", slow), ("b", "rule x { condition: nope }"), ("c", "rule y { condition: nope }")];
+    let found = check(&loaded(&wrong)).unwrap_err();
+    assert_eq!(found.iter().map(|problem| problem.file.as_str()).collect::<Vec<_>>(), ["a.yar", "b.yar", "c.yar"]);
+}

@@ -5,6 +5,8 @@
 mod check;
 mod delta;
 mod gates;
+mod known;
+mod literals;
 mod random;
 mod scan;
 

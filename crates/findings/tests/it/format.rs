@@ -1,11 +1,17 @@
 use bytes::Bytes;
 use findings::{Error, Finding, decode, encode};
 
-use crate::sample::{bare, finding, some};
+use crate::sample::{bare, enriched, finding, some};
 
 #[test]
 fn findings_survive() {
     assert_eq!(decode(encode(&some()).unwrap()).unwrap(), some());
+}
+
+#[test]
+fn what_datasets_knew_survives() {
+    let findings = [some(), vec![enriched()]].concat();
+    assert_eq!(decode(encode(&findings).unwrap()).unwrap(), findings);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use findings::{Finding, Match, ndjson};
 use serde_json::{Value, json};
 
-use crate::sample::{bare, finding};
+use crate::sample::{bare, enriched, finding};
 
 fn parsed(path: &str, findings: &[&Finding]) -> Value {
     let line = ndjson::line(path, findings);
@@ -32,6 +32,21 @@ fn our_own_keys_say_which_version_found_what_where() {
     let rule = &line["rules"][0];
     assert_eq!((&rule["ruleset"], &rule["version"], &rule["found_in"]), (&json!("web-shells"), &json!(3), &json!(2)));
     assert_eq!((&rule["unit"], &rule["strings_truncated"]), (&json!(finding.unit.to_string()), &json!(true)));
+}
+
+#[test]
+fn what_datasets_knew_is_told_with_each_rule() {
+    let line = parsed("p", &[&enriched(), &bare(9)]);
+    let expected = json!([
+        {"dataset": "packages", "version": "000002-0a1b2c3d", "state": "found",
+         "value": {"package": "coreutils", "version": "9.1-1"}},
+        {"dataset": "senders", "version": null, "state": "found", "value": "\u{0}\u{fffd}"},
+        {"dataset": "domains", "version": "000001-00000000", "state": "missing", "value": null},
+        {"dataset": "mailboxes", "version": null, "state": "unavailable", "value": null,
+         "reason": "kv:6379 did not answer within 2s"},
+    ]);
+    assert_eq!(line["rules"][0]["enrichment"], expected);
+    assert_eq!(line["rules"][1].get("enrichment"), None, "nothing asked, nothing said");
 }
 
 #[test]

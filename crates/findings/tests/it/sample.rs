@@ -1,4 +1,4 @@
-use findings::{Finding, Match};
+use findings::{Fact, Finding, Knowledge, Match};
 use types::Digest;
 
 pub(crate) fn finding(file: u32, namespace: &str, rule: &str) -> Finding {
@@ -26,7 +26,24 @@ pub(crate) fn finding(file: u32, namespace: &str, rule: &str) -> Finding {
         ],
         matches_truncated: true,
         found_in: 2,
+        enrichment: Vec::new(),
     }
+}
+
+pub(crate) fn enriched() -> Finding {
+    let fact = |dataset: &str, version: &str, knowledge| Fact {
+        dataset: dataset.to_owned(),
+        version: version.to_owned(),
+        knowledge,
+    };
+    let value = br#"{"package":"coreutils","version":"9.1-1"}"#.to_vec();
+    let enrichment = vec![
+        fact("packages", "000002-0a1b2c3d", Knowledge::Found(value)),
+        fact("senders", "", Knowledge::Found(b"\x00\xff".to_vec())),
+        fact("domains", "000001-00000000", Knowledge::Missing),
+        fact("mailboxes", "", Knowledge::Unavailable("kv:6379 did not answer within 2s".to_owned())),
+    ];
+    Finding { enrichment, ..finding(9, "a", "r1") }
 }
 
 pub(crate) fn bare(file: u32) -> Finding {

@@ -2,6 +2,7 @@ mod delta;
 mod diagnose;
 mod gate;
 mod load;
+mod required;
 mod split;
 
 use types::RulesetSource;

@@ -198,7 +198,7 @@ fn put_corpus(dice: &mut Dice) -> Command {
     let key = dice.pick(&["a/x", "a/y", "b/x"]).unwrap();
     let url = if dice.one_in(12) { String::new() } else { format!("file:///{}", dice.below(12) / 11) };
     let listing_interval_ms = dice.pick(&[0, 3_000, 20_000, 60_000, 60_000, u64::MAX]).unwrap();
-    let spec = CorpusSpec { url, max_file_bytes: dice.roll(), listing_interval_ms };
+    let spec = CorpusSpec { url, max_file_bytes: dice.roll(), listing_interval_ms, datasets: Vec::new() };
     Command::PutCorpus { key: corpus_key(key), spec }
 }
 

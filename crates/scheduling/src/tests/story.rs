@@ -135,7 +135,8 @@ impl Story {
     }
 
     pub(super) fn put_corpus_listed_every(&mut self, key: &str, listing_interval_ms: u64) -> CorpusId {
-        let spec = CorpusSpec { url: format!("file:///{key}"), max_file_bytes: 1 << 30, listing_interval_ms };
+        let url = format!("file:///{key}");
+        let spec = CorpusSpec { url, max_file_bytes: 1 << 30, listing_interval_ms, datasets: Vec::new() };
         match self.commit(Command::PutCorpus { key: corpus_key(key), spec }).as_slice() {
             [Event::CorpusPut { corpus, .. }] => *corpus,
             events => panic!("corpus not put: {events:?}"),

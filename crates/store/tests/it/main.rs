@@ -1,5 +1,8 @@
 //! The store against a real folder.
 
+mod changing;
+mod files;
+
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use bytes::Bytes;

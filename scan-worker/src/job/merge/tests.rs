@@ -61,6 +61,7 @@ fn merged(target: &Target, planned: &[u32], prior: Vec<Finding>, answers: &[File
         manifest: &manifest,
         hashes: &Hashes::unknown(4),
         source: &Source::open("file:///").unwrap(),
+        facts: &Facts::default(),
     };
     let planned = planned.iter().copied().map(FileOrdinal).collect();
     merge(&segment, 0, target, &parts().0, &planned, prior, answers)

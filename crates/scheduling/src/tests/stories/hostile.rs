@@ -1,7 +1,7 @@
 //! What a client or worker can send must be refused or survived: a panic would stop every replica.
 
 use types::{
-    CorpusId, CorpusSelection, CorpusSpec, Digest, FileOrdinal, LeaseId, NodeId, RulesetId, SegmentDescriptor,
+    CorpusId, CorpusSelection, CorpusSpec, Digest, FileOrdinal, LeaseId, Name, NodeId, RulesetId, SegmentDescriptor,
     SegmentOrdinal, SessionId, Skipped, Timestamp,
 };
 
@@ -64,7 +64,13 @@ fn malformed_jobs_are_refused() {
 fn malformed_names_and_sources_are_refused() {
     let mut story = Story::new();
     for url in [String::new(), "x".repeat(2049)] {
-        let spec = CorpusSpec { url, max_file_bytes: 0, listing_interval_ms: 0 };
+        let spec = CorpusSpec { url, max_file_bytes: 0, listing_interval_ms: 0, datasets: Vec::new() };
+        let put = Command::PutCorpus { key: corpus_key("files"), spec };
+        assert!(matches!(story.refusal(put), Refusal::Malformed { .. }));
+    }
+    let name = |number: usize| Name::new(format!("d{number}")).unwrap();
+    for datasets in [vec![name(1), name(1)], (0..17).map(name).collect()] {
+        let spec = CorpusSpec { url: "file:///x".to_owned(), max_file_bytes: 0, listing_interval_ms: 0, datasets };
         let put = Command::PutCorpus { key: corpus_key("files"), spec };
         assert!(matches!(story.refusal(put), Refusal::Malformed { .. }));
     }

@@ -1,6 +1,6 @@
 //! How a corpus grows.
 
-use types::{CorpusId, CorpusSpec, FileOrdinal, SegmentOrdinal, Skipped};
+use types::{CorpusId, CorpusSpec, FileOrdinal, Name, SegmentOrdinal, Skipped};
 
 use crate::{
     Command, Event, Grant, ListingResult, Refusal, Work,
@@ -136,9 +136,27 @@ fn a_corpus_keeps_its_url_and_takes_a_new_interval_at_once() {
     story.wait_ms(5);
     assert_eq!(story.grant_to("a").unwrap().corpus(), corpus);
 
-    let spec = CorpusSpec { url: "s3://elsewhere".to_owned(), max_file_bytes: 1, listing_interval_ms: 1 };
+    let url = "s3://elsewhere".to_owned();
+    let spec = CorpusSpec { url, max_file_bytes: 1, listing_interval_ms: 1, datasets: Vec::new() };
     let moved = Command::PutCorpus { key: corpus_key("files"), spec };
     assert_eq!(story.refusal(moved), Refusal::UrlFixed { url: "s3://elsewhere".to_owned() });
+}
+
+#[test]
+fn the_datasets_of_a_corpus_are_those_named_last() {
+    let mut story = Story::new();
+    for names in [vec!["packages", "prevalence"], vec!["prevalence"], vec![]] {
+        let datasets: Vec<_> = names.into_iter().map(|name| Name::new(name).unwrap()).collect();
+        let spec = CorpusSpec {
+            url: "file:///files".to_owned(),
+            max_file_bytes: 1,
+            listing_interval_ms: 1,
+            datasets: datasets.clone(),
+        };
+        story.commit(Command::PutCorpus { key: corpus_key("files"), spec });
+        let corpus = story.state.corpus_id(&corpus_key("files")).unwrap();
+        assert_eq!(story.state.corpus(corpus).unwrap().spec.datasets, datasets);
+    }
 }
 
 #[test]

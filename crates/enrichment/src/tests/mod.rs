@@ -1,0 +1,3 @@
+mod breaker;
+mod source;
+mod topology;

@@ -1,0 +1,60 @@
+//! The key-value server process: reads its configuration, binds, serves, drains. Also the manager beside a server.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kv_server::{
+    config::{Args, Config, ManageConfig, Role},
+    server::{self, Server},
+};
+use telemetry::exit;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+fn main() -> ExitCode {
+    let mut args = Args::parse();
+    let telemetry = telemetry::init(&args.telemetry);
+    let role = args.role.take();
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return telemetry.fail(exit::FAILURE, &error),
+    };
+    let ended = match role {
+        Some(Role::Manage(args)) => match ManageConfig::from_args(*args) {
+            Ok(config) => runtime.block_on(server::manage(config, shutdown_signal())),
+            Err(error) => return telemetry.fail(exit::USAGE, &error),
+        },
+        None => match Config::from_args(args) {
+            Ok(config) => runtime.block_on(serve(config)),
+            Err(error) => return telemetry.fail(exit::USAGE, &error),
+        },
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => telemetry.fail(exit::FAILURE, &error),
+    }
+}
+
+async fn serve(config: Config) -> Result<(), server::Error> {
+    let drain_deadline = config.drain;
+    let mut server = Server::bind(config).await?; // datasets opened and ports held before anybody is answered
+    info!(kv = %server.kv_address(), admin = %server.admin_address(), "kv-server listening");
+    server.run_until(shutdown_signal()).await?; // Err: a thread or a task ended on its own
+    server.drain(drain_deadline).await
+}
+
+/// One thread: requests are answered elsewhere, and what is awaited here is little.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+async fn shutdown_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await; // then the default action ends the process
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -10,8 +10,8 @@ fuzz_target!(|data: &[u8]| {
     let (pattern, text) = rest.split_at(rest.len().min(usize::from(*length)));
     if glob_matches(pattern, text, false) {
         assert!(text.starts_with(literal_prefix(pattern)), "a match without the prefix of its pattern");
-        assert!(glob_matches(pattern, text, true), "a match that exact case alone finds");
     }
+    // No comparison of the two: as in Redis, the ends of a range are folded as well, so `[A-z]` holds less without case.
     glob_matches(pattern, text, true);
     assert!(glob_matches(b"*", text, false));
 });

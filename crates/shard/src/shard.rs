@@ -48,6 +48,11 @@ impl Shard {
     /// Errors: [`Error::Open`]; missing files and files of a wrong size are found here, flipped bits are not.
     pub fn open(folder: &Path, options: &OpenOptions) -> Result<Self, Error> {
         let failed = |source: rocksdb::Error| Error::Open { folder: folder.to_owned(), source: source.into() };
+        // Asked first: RocksDB would create a folder that is not there before it finds nothing in it.
+        folder
+            .join("CURRENT")
+            .metadata()
+            .map_err(|source| Error::Open { folder: folder.to_owned(), source: source.into() })?;
         let database = DB::open_cf_descriptors_read_only(
             &options.database(),
             folder,

@@ -27,7 +27,8 @@ pub(super) fn hello(context: &mut Context<'_>, request: Request<'_>) -> Flow {
         } else if option.eq_ignore_ascii_case(b"SETNAME") && options.len() >= 1 {
             name = options.next();
         } else {
-            return context.error([b"ERR Syntax error in HELLO option '", option, b"'"].concat());
+            let text = option.split(|byte| *byte == 0).next().unwrap_or_default(); // redis prints it as C does
+            return context.error([b"ERR Syntax error in HELLO option '", text, b"'"].concat());
         }
     }
     if let Some((user, password)) = login

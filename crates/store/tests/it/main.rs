@@ -116,7 +116,7 @@ fn a_missing_folder_is_created_and_anything_else_is_explained() {
         Err(error @ Error::Url { .. }) => error.to_string(),
         other => panic!("{url}: {other:?}"),
     };
-    assert!(reason("s3://bucket/prefix").contains("this build has no s3 support"));
+    assert!(reason("az://account/container").contains("this build has no az support"));
     assert!(reason("gs://bucket").contains("this build has no gs support"));
     assert!(reason("memory:///").contains("no memory support"));
     assert!(reason("/var/lib/dragnet").contains("file:///var/lib/dragnet"));

@@ -17,6 +17,7 @@ use dataset::{
     manifest::Builder,
 };
 use tempfile::TempDir;
+use tokio::time::Instant;
 use types::{Name, Timestamp};
 
 /// Far longer than anything here takes, also on a machine that is busy with other things.
@@ -300,14 +301,13 @@ impl Process {
     }
 
     pub(super) fn wait_until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
-        let mut waited = Duration::ZERO;
+        let begun = Instant::now();
         while !condition() {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("waiting until {what}: it ended with {status}:\n{}", self.log());
             }
-            assert!(waited < DEADLINE, "waited in vain until {what}:\n{}", self.log());
+            assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}:\n{}", self.log());
             sleep(Duration::from_millis(2));
-            waited += Duration::from_millis(2);
         }
     }
 

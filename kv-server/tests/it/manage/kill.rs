@@ -31,12 +31,15 @@ fn killed_at(moment: impl Fn(&World, &dyn Fn() -> serde_json::Value) -> bool) {
             answer.map_or(serde_json::Value::Null, |(_, body)| serde_json::from_str(&body).unwrap())
         };
         server.process.wait_until("the moment has come, or it is over", || {
-            let now = moment(&world, &status);
-            killed += u32::from(now);
-            now || world.local().contains(&second.to_string()) && {
+            let mut now = moment(&world, &status);
+            let over = world.local().contains(&second.to_string()) && {
                 let status = status();
                 status["serving"] == second.to_string() && status["state"] == "serving"
-            }
+            };
+            // Between two looks the moment may have come and stayed: what holds when all is over is met as well.
+            now |= over && moment(&world, &status);
+            killed += u32::from(now);
+            now || over
         });
         server.process.kill();
 

@@ -19,12 +19,11 @@ const EICAR: [&str; 2] = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-", "ANTIV
 pub(super) const EICAR_FILE: &str = "eicar.com";
 
 impl Examples {
-    /// The given folder, else `examples` here, else that of the source tree this program was built from.
+    /// The given folder, else `examples` here, else where an installation puts them: `../share/dragnet/examples` of this program.
     pub(super) fn find(given: Option<PathBuf>) -> Result<Self> {
-        let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
         let candidates = match given {
             Some(given) => vec![given],
-            None => vec![PathBuf::from("examples"), built_from],
+            None => [Some(PathBuf::from("examples")), installed()].into_iter().flatten().collect(),
         };
         let found = candidates.iter().find(|root| root.join("rules").is_dir());
         let Some(root) = found else {
@@ -49,6 +48,10 @@ impl Examples {
         let samples = entries(&self.root.join("samples"))?;
         Ok(samples.into_iter().filter(|path| path.is_file()).collect())
     }
+}
+
+fn installed() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.parent()?.parent()?.join("share/dragnet/examples"))
 }
 
 fn folders(of: &Path) -> Result<Vec<PathBuf>> {
@@ -104,7 +107,8 @@ mod tests {
 
     #[test]
     fn examples_of_the_source_tree_are_found() {
-        let examples = Examples::find(None).unwrap();
+        let source_tree = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../examples");
+        let examples = Examples::find(Some(source_tree)).unwrap();
         assert!(!examples.rulesets().unwrap().is_empty());
         assert!(Examples::find(Some("/nowhere".into())).unwrap_err().to_string().contains("--examples"));
     }

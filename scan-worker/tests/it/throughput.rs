@@ -27,7 +27,7 @@ async fn throughput() {
         max_file_bytes: 512 << 20,
         ..world.corpus()
     };
-    let examples = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/rules"));
+    let examples = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../examples/rules");
     let loaded = rules::load(&std::env::var_os("RULES").map_or(examples, PathBuf::from)).unwrap();
     let sources: Vec<_> =
         loaded.into_iter().map(|source| RulesetSource { namespace: source.namespace, text: source.text }).collect();

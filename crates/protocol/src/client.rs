@@ -15,7 +15,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::LEADER_METADATA;
+use crate::{CLUSTER_ID_METADATA, LEADER_METADATA, NODE_ID_METADATA};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSE_BETWEEN_ROUNDS: Duration = Duration::from_millis(150);
@@ -45,6 +45,12 @@ pub fn not_leader(leader_address: Option<&str>) -> Status {
 /// The leader's address, when the status names it.
 pub fn leader_hint(status: &Status) -> Option<String> {
     Some(status.metadata().get(LEADER_METADATA)?.to_str().ok()?.to_owned())
+}
+
+/// The identity of a node that was told to take another: its cluster's name and its id there.
+pub fn identity_hint(status: &Status) -> Option<(String, u64)> {
+    let text = |key: &str| status.metadata().get(key)?.to_str().ok();
+    Some((text(CLUSTER_ID_METADATA)?.to_owned(), text(NODE_ID_METADATA)?.parse().ok()?))
 }
 
 /// Opens a lazy connection to `HOST:PORT`; the first call connects.

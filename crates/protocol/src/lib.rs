@@ -12,6 +12,10 @@ pub use convert::{ConvertError, names};
 /// Metadata key under which a node that does not lead names the leader's address.
 pub const LEADER_METADATA: &str = "dragnet-leader";
 
+/// Metadata keys under which a node that has an identity already names it, when it is told to take another.
+pub const CLUSTER_ID_METADATA: &str = "dragnet-cluster-id";
+pub const NODE_ID_METADATA: &str = "dragnet-node-id";
+
 /// Largest message either side accepts, in bytes: a ruleset's sources at their limit, with room for its units.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 

@@ -2,7 +2,8 @@
 # Makes sure that this machine can build, test and measure Dragnet. Safe to repeat; takes a moment when nothing is missing.
 #
 #   tools/setup.sh build    what building, and so the demo, needs
-#   tools/setup.sh          that, and what tests and benches need: peers, foreign clients, a server for object storage
+#   tools/setup.sh          that, and what tests and benches need: peers, foreign clients, a server for object
+#                           storage, a Kubernetes cluster
 #
 # On Debian and its kin, missing packages are installed when we are root or sudo asks for no password; else the one command to
 # run is printed. Rust is never installed from here: that is the user's toolchain.
@@ -12,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+PATH=$PATH:/usr/sbin:/sbin # where Debian has what only root needs
 
 # The C compiler finds OpenSSL's headers: libyara's hash module is built against them.
 have_openssl_headers() { echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1; }
@@ -43,6 +45,14 @@ find_missing() {
     have python3 && have_venv || missing+=(python3-venv)
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
+    # Nodes of the cluster that tests run on: containers, their networks, keys. The rest is built from published Go modules.
+    have containerd || missing+=(containerd)
+    have runc || missing+=(runc)
+    [ -x /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
+    have iptables || missing+=(iptables)
+    have ip && have ss || missing+=(iproute2)
+    have openssl || missing+=(openssl)
+    have pgrep && have sysctl || missing+=(procps)
 }
 
 install_missing() {
@@ -55,22 +65,24 @@ install_missing() {
     local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0)
     local install=("${apt[@]}" install -y --no-install-recommends "${missing[@]}")
     say "installing ${missing[*]}"
-    case " ${missing[*]} " in *" redis-server "*) without_starting "${as_root[@]}" ;; esac
+    local service services=()
+    for service in redis-server containerd; do
+        case " ${missing[*]} " in *" $service "*) services+=("$service.service") ;; esac
+    done
+    [ "${#services[@]}" -eq 0 ] || without_starting "${as_root[@]}"
     # The package lists are fetched only when the ones here do not do: that is the slow part.
     "${install[@]}" || { "${apt[@]}" update && "${install[@]}"; } ||
         fail "apt-get could not install ${missing[*]}"
-    if [ -n "$redis_was_missing" ]; then
-        # Tests start their own on a free port. A machine that is only to build needs none that runs for ever.
-        have systemctl && "${as_root[@]}" systemctl --quiet disable redis-server.service >/dev/null 2>&1 || true
+    if [ "${#services[@]}" -gt 0 ]; then
+        # Tests start their own. A machine that is only to build needs none that runs for ever.
+        have systemctl && "${as_root[@]}" systemctl --quiet disable "${services[@]}" >/dev/null 2>&1 || true
         [ -z "$policy" ] || "${as_root[@]}" rm -f "$policy"
     fi
 }
 
 # Debian starts a service when it is installed, unless this file says no. One that is there already is its owner's business.
-redis_was_missing=
 policy=
 without_starting() {
-    redis_was_missing=yes
     [ ! -e /usr/sbin/policy-rc.d ] || return 0
     policy=/usr/sbin/policy-rc.d
     trap '[ -z "$policy" ] || '"$*"' rm -f "$policy"' EXIT
@@ -87,6 +99,14 @@ install_versitygw() {
     have go || fail "Go is needed for the tests of object storage and of Go clients: install your distribution's golang, or see https://go.dev"
     say "building ${versitygw##*/}, which takes some minutes"
     GOBIN=$tools go install "$versitygw" || fail "go could not install $versitygw"
+}
+
+# A Kubernetes cluster for tests, from the same registry.
+build_cluster() {
+    ! e2e/cluster/build.sh --check || return 0
+    have go || PATH=$PATH:/usr/local/go/bin
+    say "building the programs of a Kubernetes cluster, which takes ten minutes the first time"
+    e2e/cluster/build.sh >/dev/null || fail "the programs of a Kubernetes cluster could not be built"
 }
 
 # Whether version $1 is at least version $2.
@@ -117,5 +137,8 @@ if [ "${#missing[@]}" -gt 0 ]; then
     [ "${#missing[@]}" -eq 0 ] || fail "still missing after installing: ${missing[*]}"
 fi
 check_rust
-[ "$for" = build ] || install_versitygw
+if [ "$for" = everything ]; then
+    install_versitygw
+    build_cluster
+fi
 say "everything needed is here"

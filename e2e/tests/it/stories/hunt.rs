@@ -1,0 +1,47 @@
+//! A hunt under way: what most stories begin with.
+
+use anyhow::{Result, ensure};
+
+use crate::parts::{CLUSTER, RULES, corpus, orchestrator, ruleset, workers, write_corpus};
+use crate::scene::{Scene, check_receipts};
+
+pub(crate) struct Hunt {
+    pub(crate) files: u64,
+    pub(crate) marked: u64,
+}
+
+/// How large things are.
+pub(crate) struct Size {
+    pub(crate) members: u32,
+    pub(crate) workers: u32,
+    pub(crate) files: u32,
+    pub(crate) kilobytes: usize,
+}
+
+/// Uploads files and starts a cell with a corpus and the ruleset `marks`; returns when the members and workers are ready.
+pub(crate) fn begin(scene: &Scene<'_>, size: &Size) -> Result<Hunt> {
+    let folder = tempfile::tempdir()?;
+    let marked = write_corpus(folder.path(), size.files, size.kilobytes)?;
+    scene.upload(folder.path())?;
+    scene.apply(&orchestrator(scene.namespace(), size.members, ""))?;
+    scene.until_ready("orchestrator", CLUSTER, 120)?;
+    scene.apply(&workers(size.workers))?;
+    scene.until_ready("scanworker", CLUSTER, 60)?;
+    scene.apply(&corpus(scene.namespace()))?;
+    scene.apply(&ruleset("marks", RULES))?;
+    Ok(Hunt { files: u64::from(size.files), marked: u64::from(marked) })
+}
+
+impl Hunt {
+    /// Waits until every file has its answer, and checks that the sums are right and nothing was found twice.
+    pub(crate) fn is_complete(&self, scene: &Scene<'_>, seconds: u64) -> Result<()> {
+        scene.until("every file is stored and has an answer", seconds, || {
+            let receipts = scene.dragnet(&["receipt", "marks"])?;
+            Ok(check_receipts(&receipts, self.files).ok())
+        })?;
+        scene.until_condition("yararuleset", "marks", "Complete", "True", 60)?;
+        let findings = scene.dragnet(&["findings", "--ruleset", "marks", "--rule", "marked"])?;
+        ensure!(findings.len() as u64 == self.marked, "{} of {} marked files were found", findings.len(), self.marked);
+        Ok(())
+    }
+}

@@ -5,7 +5,6 @@
 //! KUBECONFIG names a cluster to use instead of our own, and DRAGNET_E2E_IMAGE an image that its nodes can pull. With
 //! DRAGNET_E2E_KEEP=1 our own cluster stays, and the next run uses it again.
 
-mod parts;
 mod runner;
 mod scene;
 mod stories;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
-use testcluster::{Deadline, Place, must_not_skip};
+use testcluster::{Deadline, Installation, Place, must_not_skip};
 
 use crate::scene::Scene;
-use crate::world::World;
+use crate::world;
 
 /// One story.
 pub(crate) struct Story {
@@ -91,7 +91,7 @@ type Ended<'a> = (&'a Story, Ending, Duration);
 
 fn tell_all<'a>(chosen: &[&'a Story]) -> Vec<Ended<'a>> {
     let place = Place::find();
-    let mut world = match place.and_then(|place| World::new(&place)) {
+    let world = match place.and_then(|place| world::begin(&place)) {
         Ok(Ok(world)) => world,
         Ok(Err(reason)) => return chosen.iter().map(|story| all_alike(story, &Ok(reason.clone()))).collect(),
         Err(error) => return chosen.iter().map(|story| all_alike(story, &Err(format!("{error:#}")))).collect(),
@@ -102,7 +102,7 @@ fn tell_all<'a>(chosen: &[&'a Story]) -> Vec<Ended<'a>> {
         let started = Instant::now();
         let ending = match story.needs {
             Needs::OwnNodes if !world.cluster().is_own() => skipped("the nodes of this cluster are not ours to crash"),
-            Needs::Cluster | Needs::OwnNodes => tell(story, &mut world),
+            Needs::Cluster | Needs::OwnNodes => tell(story, &world),
         };
         ended.push(finish(story, ending, started.elapsed()));
     }
@@ -135,7 +135,7 @@ fn finish(story: &Story, ending: Ending, took: Duration) -> Ended<'_> {
     (story, ending, took)
 }
 
-fn tell(story: &Story, world: &mut World) -> Ending {
+fn tell(story: &Story, world: &Installation) -> Ending {
     let mut scene = match Scene::open(world, story.name, Deadline::after(story.deadline)) {
         Ok(scene) => scene,
         Err(error) => return Ending::Failed(error),

@@ -1,23 +1,21 @@
 //! Where a story takes place: a namespace of its own under restricted pod security, and how it looks at things and waits for them.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testcluster::{Deadline, Kubectl, eventually, run};
+use testcluster::parts::{credentials, restricted_namespace};
+use testcluster::{Deadline, Installation, Kubectl, SYSTEM, eventually, has_condition};
 
-use crate::parts::{CLUSTER, S3_NAMESPACE, credentials, restricted_namespace};
-use crate::world::{SYSTEM, World};
+use crate::world::explain;
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 pub(crate) struct Scene<'w> {
-    world: &'w mut World,
+    world: &'w Installation,
     namespace: String,
     deadline: Deadline,
     /// Undone in reverse when the story ends, however it ends.
@@ -32,7 +30,7 @@ enum Undo {
 }
 
 impl<'w> Scene<'w> {
-    pub(crate) fn open(world: &'w mut World, story: &str, deadline: Deadline) -> Result<Self> {
+    pub(crate) fn open(world: &'w Installation, story: &str, deadline: Deadline) -> Result<Self> {
         let namespace: String = story.replace('_', "-").chars().take(40).collect();
         let namespace = namespace.trim_end_matches('-').to_owned();
         let scene =
@@ -44,7 +42,7 @@ impl<'w> Scene<'w> {
     }
 
     /// How another namespace looks from here. It has nothing of its own to undo.
-    pub(crate) fn elsewhere(&mut self, namespace: &str) -> Scene<'_> {
+    pub(crate) fn elsewhere(&self, namespace: &str) -> Self {
         Scene { world: self.world, namespace: namespace.to_owned(), deadline: self.deadline, undo: Vec::new() }
     }
 
@@ -60,7 +58,7 @@ impl<'w> Scene<'w> {
         Ok(named.collect())
     }
 
-    pub(crate) fn world(&mut self) -> &mut World {
+    pub(crate) fn world(&self) -> &'w Installation {
         self.world
     }
 
@@ -101,38 +99,14 @@ impl<'w> Scene<'w> {
         self.until_condition(kind, name, "Ready", "True", seconds)
     }
 
-    /// The program `dragnet` in a pod of the Orchestrator `main`, printing JSON lines.
+    /// `dragnet` in a pod of the Orchestrator `main`, as the story's tenant; its JSON lines.
     pub(crate) fn dragnet(&self, arguments: &[&str]) -> Result<Vec<Value>> {
-        let cluster = format!("{CLUSTER}-orchestrator:7601");
-        let pods = self.kubectl().list("pods", Some("app.kubernetes.io/component=orchestrator"))?;
-        let pod = pods.iter().find(|pod| is_ready(pod)).context("no pod of the orchestrator is ready")?;
-        let pod = pod["metadata"]["name"].as_str().context("a pod has a name")?;
-        let fixed = [
-            "exec",
-            pod,
-            "-c",
-            "orchestrator",
-            "--",
-            "/dragnet",
-            "--json",
-            "--tenant",
-            &self.namespace,
-            "--cluster",
-            &cluster,
-        ];
-        let printed = self.kubectl().run(&[&fixed, arguments].concat())?;
-        let lines = printed.lines().filter(|line| !line.trim().is_empty());
-        lines.map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
+        self.world.dragnet(&self.namespace, arguments)
     }
 
     /// Puts the files of a folder of this machine into the story's part of the bucket.
     pub(crate) fn upload(&self, folder: &Path) -> Result<()> {
-        let storage = self.world.kubectl().in_namespace(S3_NAMESPACE);
-        let forwarded = Forwarded::open(&storage, "service/s3", 7070)?;
-        let mut command = self.world.cluster().command(&self.world.program("dragnet"));
-        command.args(["corpus", "upload"]).arg(folder).arg(format!("s3://dragnet/{}/files", self.namespace));
-        with_s3(&mut command, forwarded.port);
-        run(command, None).map(drop)
+        self.world.upload(folder, &format!("{}/files", self.namespace))
     }
 
     /// Takes a node off the network until the story ends or [`Scene::heal`].
@@ -163,8 +137,8 @@ impl<'w> Scene<'w> {
 
     /// Prints what happened here and in the operator's namespace.
     pub(crate) fn explain(&self) {
-        self.world.explain(&self.namespace);
-        self.world.explain(SYSTEM);
+        explain(self.world, &self.namespace);
+        explain(self.world, SYSTEM);
     }
 
     fn delete_namespace(&self, name: &str) -> Result<()> {
@@ -180,67 +154,13 @@ impl<'w> Scene<'w> {
             let undone = match undo {
                 Undo::Heal(node) => self.world.cluster().heal(&node),
                 Undo::Boot(node) => self.world.cluster().boot(&node),
-                Undo::Reinstall => self.world.install(&self.world.charts(), &self.world.image().clone()),
+                Undo::Reinstall => self.world.install(&self.world.charts(), self.world.image(), &[]),
                 Undo::DeleteNamespace(name) => self.delete_namespace(&name),
             };
             first = first.and(undone);
         }
         first
     }
-}
-
-/// A local port that leads to a Service, as long as this lives.
-pub(crate) struct Forwarded {
-    kubectl: Child,
-    pub(crate) port: u16,
-}
-
-impl Forwarded {
-    pub(crate) fn open(kubectl: &Kubectl, to: &str, port: u16) -> Result<Self> {
-        let mut command = kubectl.command(&["port-forward", to, &format!(":{port}")]);
-        let mut kubectl =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("failed to start kubectl")?;
-        let mut line = String::new();
-        BufReader::new(kubectl.stdout.take().context("its output is piped")?).read_line(&mut line)?;
-        let port =
-            line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|port| port.parse().ok());
-        let port = port.with_context(|| format!("kubectl port-forward said {line:?}"));
-        if port.is_err() {
-            drop(kubectl.kill());
-        }
-        Ok(Self { port: port?, kubectl })
-    }
-}
-
-impl Drop for Forwarded {
-    fn drop(&mut self) {
-        drop(self.kubectl.kill());
-        drop(self.kubectl.wait());
-    }
-}
-
-pub(crate) fn with_s3(command: &mut Command, port: u16) {
-    command
-        .env("AWS_ENDPOINT", format!("http://127.0.0.1:{port}"))
-        .env("AWS_ALLOW_HTTP", "true")
-        .env("AWS_REGION", "us-east-1");
-    command.env("AWS_ACCESS_KEY_ID", crate::parts::S3_ACCESS).env("AWS_SECRET_ACCESS_KEY", crate::parts::S3_SECRET);
-}
-
-/// Whether a condition has a status, said about what the spec is now.
-pub(crate) fn has_condition(object: &Value, condition: &str, status: &str) -> bool {
-    let generation = &object["metadata"]["generation"];
-    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().any(|one| {
-        let observed = &one["observedGeneration"];
-        one["type"] == condition
-            && one["status"] == status
-            && (observed.is_null() || generation.is_null() || observed == generation)
-    })
-}
-
-pub(crate) fn is_ready(pod: &Value) -> bool {
-    pod["metadata"]["deletionTimestamp"].is_null() && has_condition(pod, "Ready", "True")
 }
 
 /// The text of a field, for messages and comparisons.

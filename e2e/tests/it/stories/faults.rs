@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use super::hunt::{self, Size};
-use crate::parts::CLUSTER;
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, secs, text};
+use testcluster::parts::CLUSTER;
 
 pub(crate) const STORY: Story =
     Story { name: "deleted_worker_and_leader_pods_lose_nothing", deadline: secs(300), needs: Needs::Cluster, tell };

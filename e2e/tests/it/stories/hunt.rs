@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use crate::parts::{CLUSTER, RULES, corpus, orchestrator, ruleset, workers, write_corpus};
 use crate::scene::{Scene, check_receipts};
+use testcluster::parts::{CLUSTER, RULES, corpus, orchestrator, ruleset, workers, write_corpus};
 
 pub(crate) struct Hunt {
     pub(crate) files: u64,

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 
-use crate::parts::{CLUSTER, orchestrator, ruleset};
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, secs};
+use testcluster::parts::{CLUSTER, orchestrator, ruleset};
 
 pub(crate) const STORY: Story = Story {
     name: "invalid_resources_of_every_kind_are_refused_in_plain_words",

@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::faults::leader;
 use super::hunt::{self, Size};
-use crate::parts::CLUSTER;
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, secs, text};
+use testcluster::parts::CLUSTER;
 
 pub(crate) const CRASHED: Story = Story {
     name: "a_node_crashes_in_the_middle_of_a_sweep_and_nothing_is_lost",

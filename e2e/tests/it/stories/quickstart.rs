@@ -12,7 +12,7 @@ pub(crate) const STORY: Story =
 const NAMESPACE: &str = "dragnet-quickstart";
 
 fn tell(scene: &mut Scene<'_>) -> Result<()> {
-    let folder = scene.world().repository().join("examples/quickstart");
+    let folder = scene.world().place().repository().join("examples/quickstart");
     let all = scene.world().kubectl();
     let folder = folder.to_string_lossy().into_owned();
     scene.delete_at_the_end(NAMESPACE);

@@ -4,9 +4,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::hunt::{self, Size};
-use crate::parts::{CLUSTER, orchestrator};
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, secs, text};
+use testcluster::parts::{CLUSTER, orchestrator};
 
 pub(crate) const STORY: Story = Story {
     name: "a_lost_quorum_is_told_and_restored_from_a_backup",

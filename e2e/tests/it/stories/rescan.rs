@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 
 use super::hunt::{self, Size};
-use crate::parts::{EDITED_RULES, ruleset};
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, check_receipts, number, secs};
+use testcluster::parts::{EDITED_RULES, ruleset};
 
 pub(crate) const STORY: Story =
     Story { name: "edited_rules_start_an_incremental_rescan", deadline: secs(240), needs: Needs::Cluster, tell };

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::hunt::{self, Size};
-use crate::parts::{CLUSTER, EDITED_RULES, ruleset};
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, check_receipts, number, secs, text};
+use testcluster::parts::{CLUSTER, EDITED_RULES, ruleset};
 
 pub(crate) const STORY: Story = Story {
     name: "scaling_3_5_3_and_a_roll_under_load_lose_nothing",
@@ -23,7 +23,7 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
             let orchestrator = scene.kubectl().get("orchestrator", CLUSTER)?;
             let pods = scene.kubectl().list("pods", Some("app.kubernetes.io/component=orchestrator"))?;
             let is_there = number(&orchestrator, "/status/voters") == members && pods.len() as u64 == members;
-            Ok((is_there && crate::scene::has_condition(&orchestrator, "Ready", "True")).then_some(()))
+            Ok((is_there && testcluster::has_condition(&orchestrator, "Ready", "True")).then_some(()))
         })
     };
     scaled_to(5)?;

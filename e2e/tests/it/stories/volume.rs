@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 
 use super::hunt::{self, Size};
-use crate::parts::CLUSTER;
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, number, secs, text};
+use testcluster::parts::CLUSTER;
 
 pub(crate) const STORY: Story = Story {
     name: "a_member_whose_volume_is_lost_comes_back_as_a_new_one",

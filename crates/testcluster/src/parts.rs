@@ -1,4 +1,4 @@
-//! The documents that stories apply, with what matters to a story as arguments.
+//! Documents to apply, with what matters to a story or a measurement as arguments.
 
 use std::fs;
 use std::path::Path;
@@ -6,15 +6,16 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// The name of the Orchestrator in every story.
-pub(crate) const CLUSTER: &str = "main";
+pub const CLUSTER: &str = "main";
 
 /// As the quickstart names it; our own cluster gets our own build of it under this name.
-pub(crate) const S3_IMAGE: &str = "ghcr.io/versity/versitygw:v1.8.0";
-pub(crate) const S3_NAMESPACE: &str = "object-storage";
-pub(crate) const S3_ACCESS: &str = "dragnet";
-pub(crate) const S3_SECRET: &str = "a-secret-of-tests";
+pub const S3_IMAGE: &str = "ghcr.io/versity/versitygw:v1.8.0";
+pub const S3_NAMESPACE: &str = "object-storage";
+pub const S3_ACCESS: &str = "dragnet";
+pub const S3_SECRET: &str = "a-secret-of-tests";
 
-pub(crate) fn restricted_namespace(name: &str) -> String {
+#[must_use]
+pub fn restricted_namespace(name: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Namespace
@@ -26,7 +27,8 @@ metadata:
 }
 
 /// One S3 server with the bucket `dragnet`, in a namespace of its own. The bucket is a folder below the server's, made by mounting.
-pub(crate) fn s3_server() -> String {
+#[must_use]
+pub fn s3_server() -> String {
     let namespace = restricted_namespace(S3_NAMESPACE);
     format!(
         "{namespace}---
@@ -74,7 +76,8 @@ spec:
 }
 
 /// For the S3 server, in the namespace of whoever applies it.
-pub(crate) fn credentials() -> String {
+#[must_use]
+pub fn credentials() -> String {
     format!(
         "apiVersion: v1
 kind: Secret
@@ -85,7 +88,8 @@ stringData: {{AWS_ACCESS_KEY_ID: {S3_ACCESS}, AWS_SECRET_ACCESS_KEY: {S3_SECRET}
 }
 
 /// Where a story's objects are, as a flow mapping.
-pub(crate) fn storage(namespace: &str, folder: &str) -> String {
+#[must_use]
+pub fn storage(namespace: &str, folder: &str) -> String {
     format!(
         "{{url: 's3://dragnet/{namespace}/{folder}', endpoint: 'http://s3.{S3_NAMESPACE}.svc:7070', region: us-east-1, allowHttp: true, \
          credentialsSecret: {{name: s3}}}}"
@@ -93,7 +97,8 @@ pub(crate) fn storage(namespace: &str, folder: &str) -> String {
 }
 
 /// An Orchestrator whose lost pods are replaced in seconds; `more` are further fields of its spec.
-pub(crate) fn orchestrator(namespace: &str, replicas: u32, more: &str) -> String {
+#[must_use]
+pub fn orchestrator(namespace: &str, replicas: u32, more: &str) -> String {
     let storage = storage(namespace, "cell");
     format!(
         "apiVersion: dragnet.dev/v1alpha1
@@ -114,7 +119,8 @@ const PODS: &str = "{tolerations: [\
     {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 5}, \
     {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 5}]}";
 
-pub(crate) fn workers(replicas: u32) -> String {
+#[must_use]
+pub fn workers(replicas: u32) -> String {
     format!(
         "apiVersion: dragnet.dev/v1alpha1
 kind: ScanWorker
@@ -129,7 +135,8 @@ spec:
     )
 }
 
-pub(crate) fn corpus(namespace: &str) -> String {
+#[must_use]
+pub fn corpus(namespace: &str) -> String {
     format!(
         "apiVersion: dragnet.dev/v1alpha1
 kind: Corpus
@@ -142,7 +149,8 @@ spec:
 }
 
 /// A ruleset of one source.
-pub(crate) fn ruleset(name: &str, rules: &str) -> String {
+#[must_use]
+pub fn ruleset(name: &str, rules: &str) -> String {
     let indented: String = rules.lines().flat_map(|line| ["      ", line, "\n"]).collect();
     format!(
         "apiVersion: dragnet.dev/v1alpha1
@@ -157,13 +165,13 @@ spec:
 }
 
 /// Finds the marked files of [`write_corpus`].
-pub(crate) const RULES: &str = "rule marked {
+pub const RULES: &str = "rule marked {
   strings: $mark = \"dragnet-e2e-mark\"
   condition: $mark
 }";
 
 /// `RULES` with one more rule, which finds every file.
-pub(crate) const EDITED_RULES: &str = "rule marked {
+pub const EDITED_RULES: &str = "rule marked {
   strings: $mark = \"dragnet-e2e-mark\"
   condition: $mark
 }
@@ -173,7 +181,10 @@ rule numbered {
 }";
 
 /// `count` files of some kilobytes each, every tenth with a mark: the same ones every time. Returns how many are marked.
-pub(crate) fn write_corpus(folder: &Path, count: u32, kilobytes: usize) -> Result<u32> {
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_corpus(folder: &Path, count: u32, kilobytes: usize) -> Result<u32> {
     let mut marked = 0;
     for number in 0..count {
         let below = folder.join(format!("{:02}", number % 16));

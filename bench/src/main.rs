@@ -4,6 +4,7 @@
 //! scan ──► cluster (the real programs, started here) ─┐
 //!     └──► yara (the peer) ───────────────────────────┴──► measure ──► report ──► table, target/bench/scan.json
 //! kv ───► kv-server, redis-server (the peer) ◄── load ───────────────► report ──► table, target/bench/kv.json
+//! operator ──► testcluster (three nodes, kubectl, helm) ───────────────► report ──► table, target/bench/operator.json
 //! statsd ──► one forwarder after the other, between a sender and a sink ──► report ──► table, target/bench/statsd.json
 //! ```
 
@@ -12,6 +13,7 @@ mod generate;
 mod kv;
 mod machine;
 mod measure;
+mod operator;
 mod peer;
 mod report;
 mod scan;
@@ -34,6 +36,8 @@ enum Bench {
     Scan(scan::Args),
     /// Key-value server against redis-server: rates, CPU, latency, memory, opening, switching
     Kv(kv::Args),
+    /// The operator on a real cluster: to the first finding, its costs, a thousand rulesets, a crashed node
+    Operator(operator::Args),
     /// statsd-filter against a Node.js filter and statsdproxy: CPU time, speed without loss, memory, latency
     Statsd(statsd::Args),
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().bench {
         Bench::Scan(args) => scan::run(&args),
         Bench::Kv(args) => kv::run(&args),
+        Bench::Operator(args) => operator::run(&args),
         Bench::Statsd(args) => statsd::run(&args),
     };
     match outcome {

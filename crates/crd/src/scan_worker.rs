@@ -57,7 +57,7 @@ pub struct ScanWorkerSpec {
     #[x_kube(validation = ("duration(self) >= duration('1s') && duration(self) <= duration('1h')", "fileTimeout must be between 1s and 1h"))]
     pub file_timeout: Option<Span>,
     /// Address space of one scanner process: rules, mapped file, working memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::quantity")]
     #[x_kube(validation = ("isQuantity(self) && quantity(self).compareTo(quantity('64Mi')) >= 0", "scannerMemory must be a quantity of at least 64Mi"))]
     pub scanner_memory: Option<Quantity>,

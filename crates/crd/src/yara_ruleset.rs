@@ -47,7 +47,7 @@ pub struct YaraRulesetSpec {
     #[serde(default)]
     pub paused: bool,
     /// From then on it is retired as if it were deleted, and its findings stay.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::time")]
     pub expires: Option<Time>,
 }

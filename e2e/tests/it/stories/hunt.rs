@@ -20,19 +20,28 @@ pub(crate) struct Size {
 
 /// Uploads files and starts a cell with a corpus and the ruleset `marks`; returns when the members and workers are ready.
 pub(crate) fn begin(scene: &Scene<'_>, size: &Size) -> Result<Hunt> {
+    begin_unattended(scene, size)?;
+    scene.until_ready("orchestrator", CLUSTER, 120)?;
+    scene.until_ready("scanworker", CLUSTER, 60)?;
+    Ok(Hunt::of(size))
+}
+
+/// The same without waiting for anything.
+pub(crate) fn begin_unattended(scene: &Scene<'_>, size: &Size) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let marked = write_corpus(folder.path(), size.files, size.kilobytes)?;
+    ensure!(u64::from(marked) == Hunt::of(size).marked, "{marked} files were marked");
     scene.upload(folder.path())?;
-    scene.apply(&orchestrator(scene.namespace(), size.members, ""))?;
-    scene.until_ready("orchestrator", CLUSTER, 120)?;
-    scene.apply(&workers(size.workers))?;
-    scene.until_ready("scanworker", CLUSTER, 60)?;
-    scene.apply(&corpus(scene.namespace()))?;
-    scene.apply(&ruleset("marks", RULES))?;
-    Ok(Hunt { files: u64::from(size.files), marked: u64::from(marked) })
+    let members = orchestrator(scene.namespace(), size.members, "");
+    scene.apply(&[members, workers(size.workers), corpus(scene.namespace()), ruleset("marks", RULES)].join("---\n"))
 }
 
 impl Hunt {
+    /// Every tenth file is marked, the first one among them.
+    pub(crate) fn of(size: &Size) -> Self {
+        Self { files: u64::from(size.files), marked: u64::from(size.files.div_ceil(10)) }
+    }
+
     /// Waits until every file has its answer, and checks that the sums are right and nothing was found twice.
     pub(crate) fn is_complete(&self, scene: &Scene<'_>, seconds: u64) -> Result<()> {
         scene.until("every file is stored and has an answer", seconds, || {

@@ -1,13 +1,17 @@
 //! The stories, in the order in which they are told: what everyone does first, then what goes wrong, then what changes everything.
 
+mod dataset;
+mod fail_points;
 mod faults;
 mod hunt;
 mod invalid;
 mod nodes;
 mod quickstart;
 mod quorum;
+mod reinstall;
 mod rescan;
 mod scale;
+mod upgrade;
 mod volume;
 
 use crate::runner::Story;
@@ -16,10 +20,14 @@ pub(crate) const ALL: &[Story] = &[
     quickstart::STORY,
     rescan::STORY,
     scale::STORY,
+    fail_points::STORY,
     faults::STORY,
     nodes::CRASHED,
     nodes::CUT_OFF,
     volume::STORY,
     quorum::STORY,
+    dataset::STORY,
     invalid::STORY,
+    upgrade::STORY,
+    reinstall::STORY,
 ];

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# The charts and the image of the commit before this one, for tests of upgrades. Before: the newest commit in history that has charts; of
+# a checkout with changes, its own.
+#
+#   previous.sh FOLDER TARGET    puts `charts/` and `image.tar` into FOLDER and prints the image's name. TARGET is the folder that
+#                                cargo builds this checkout in; what it has compiled is used again, and its programs stay.
+#   previous.sh --keep IMAGE     remembers an image as that of this commit, so that the next one need not build it
+#
+# Ends with 3 when there is no such commit.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+. "$here/paths.sh"
+cd "$root"
+images=$cache/images
+mkdir -p "$images"
+
+is_clean() { [[ -z $(git status --porcelain) ]]; }
+has_charts() { git cat-file -e "$1:charts/dragnet/Chart.yaml" 2>/dev/null; }
+
+previous_commit() {
+    local commit
+    if ! is_clean && has_charts HEAD; then git rev-parse HEAD; return; fi
+    for commit in $(git rev-list --max-count=200 --skip=1 HEAD); do
+        if has_charts "$commit"; then echo "$commit"; return; fi
+    done
+    return 1
+}
+
+# The programs of a commit, from a checkout of its own but with what was compiled here: foreign crates are the same.
+build() ( # COMMIT TARGET OUT
+    work=$(mktemp -d "$cache/previous.XXXXXX")
+    trap 'git worktree remove --force "$work/tree"; rm -rf "$work"' EXIT
+    git worktree add --quiet --detach "$work/tree" "$1"
+    mkdir "$work/ours" "$work/theirs"
+    programs=(orchestrator scan-worker kv-server dragnet operator statsd-filter)
+    # cargo gives new files to its folder and leaves ours, which have a second name meanwhile.
+    for program in "${programs[@]}"; do ln "$2/release/$program" "$work/ours/"; done
+    (cd "$work/tree" && CARGO_TARGET_DIR=$2 cargo build --quiet --locked --release --workspace --bins) >&2
+    for program in "${programs[@]}"; do
+        ln "$2/release/$program" "$work/theirs/"
+        ln -f "$work/ours/$program" "$2/release/$program"
+    done
+    "$here/image.sh" dragnet "$work/theirs" "dragnet.test/dragnet:$1" "$3" >/dev/null
+)
+
+if [[ ${1:-} == --keep ]]; then
+    is_clean || exit 0
+    find "$images" -name '*.tar' -mtime +7 -delete
+    cp "$2" "$images/$(git rev-parse HEAD).tar"
+    exit 0
+fi
+[[ $# == 2 ]] || { sed -n '2,/^set/ { /^#/ s/^# \{0,1\}//p }' "$0"; exit 64; }
+commit=$(previous_commit) || exit 3
+[[ -e $images/$commit.tar ]] || build "$commit" "$2" "$images/$commit.tar"
+cp "$images/$commit.tar" "$1/image.tar"
+git archive "$commit" charts | tar -x -C "$1"
+tar -xOf "$1/image.tar" manifest.json | sed 's/.*"RepoTags":\["\([^"]*\)".*/\1/'

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! verify ─► steps ─► cargo fmt, clippy, build, test, doc      fix ─► cargo fmt, clippy --fix
-//!              ├───► licences (of every dependency)
+//!              ├───► licences (of every dependency)            └───► what is made of other files: crds/, charts, references
 //!              └───► tidy (rules about this repository that no compiler knows)
 //! ```
 
+mod charts;
 mod fix;
 mod fuzz;
 mod licences;
@@ -37,14 +38,18 @@ enum Command {
         #[arg(value_enum)]
         steps: Vec<Step>,
     },
-    /// Format the code and apply what clippy can repair
-    Fix,
+    /// Format the code, apply what clippy can repair, and write what is made of other files
+    Fix {
+        /// Leave the code alone: only definitions of custom resources, charts and references
+        #[arg(long)]
+        made: bool,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Verify { steps } => verify::run(&steps),
-        Command::Fix => fix::run(),
+        Command::Fix { made } => fix::run(made),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,7 @@ mod scripts;
 
 use anyhow::{Result, ensure};
 
+use crate::charts;
 use crate::workspace::Workspace;
 
 type Check = fn(&Workspace) -> Result<Vec<String>>;
@@ -20,6 +21,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("every crate takes the workspace's lints", lints::check),
     ("ARCHITECTURE.md shows every crate", map::check),
     ("no file names one particular machine", machine_words::check),
+    ("charts and their documentation are current", charts::check),
     ("shell scripts can be read by their shell", scripts::check),
 ];
 

@@ -1,5 +1,7 @@
 //! `dragnet corpus`: where the files are.
 
+mod upload;
+
 use std::{
     fs,
     io::ErrorKind,
@@ -33,6 +35,8 @@ pub enum Command {
         /// The corpus
         name: Name,
     },
+    /// Copy the files of a folder into object storage, for a corpus there
+    Upload(upload::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -88,6 +92,7 @@ pub async fn run(command: Command, ctx: &mut Context) -> Result<()> {
         Command::Add(args) => add(args, ctx).await,
         Command::List => list(ctx).await,
         Command::Show { name } => show(&name, ctx).await,
+        Command::Upload(args) => upload::run(args, ctx).await,
     }
 }
 

@@ -1,4 +1,11 @@
 //! What is counted about lookups.
+//!
+//! | name (all begin with `dragnet_enrichment_`) | unit | labels |
+//! |---|---|---|
+//! | `lookups_total`, `hits_total`, `misses_total` | keys | dataset |
+//! | `unavailable_total` | keys | dataset, reason: see [`Reason`] |
+//! | `lookup_seconds` (histogram) | | dataset |
+//! | `server_left_alone` | 1 while it is | dataset, server |
 
 use std::{sync::Arc, time::Duration};
 

@@ -115,7 +115,8 @@ spec:
     )
 }
 
-const PODS: &str = "{tolerations: [\
+/// Overrides that let pods leave a lost node after seconds, as a flow mapping.
+pub const PODS: &str = "{tolerations: [\
     {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 5}, \
     {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 5}]}";
 

@@ -1,5 +1,6 @@
 //! The stories, in the order in which they are told: what everyone does first, then what goes wrong, then what changes everything.
 
+mod bad_input;
 mod dataset;
 mod fail_points;
 mod faults;
@@ -28,6 +29,7 @@ pub(crate) const ALL: &[Story] = &[
     quorum::STORY,
     dataset::STORY,
     invalid::STORY,
+    bad_input::STORY,
     upgrade::STORY,
     reinstall::STORY,
 ];

@@ -11,14 +11,12 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$here/../..
-ours=(orchestrator scan-worker kv-server dragnet operator statsd-filter)
 
 fail() { printf 'image: %s\n' "$*" >&2; exit 1; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 files=$work/files
-mkdir -p "$files"
 
 # put FILE PATH: into the image, under that path
 put() { install -D -m "${3:-0644}" "$1" "$files$2"; }
@@ -29,29 +27,6 @@ put_libraries_of() { # FILE...
     for library in $({ ldd "$@" 2>/dev/null || true; } | grep -o '/[^ ]*\.so[^ :]*' | sort -u); do
         put "$(readlink -f "$library")" "$library" 0755
     done
-}
-
-of_dragnet() { # FOLDER
-    local name
-    for name in "${ours[@]}"; do
-        [[ -x $1/$name ]] || fail "$1/$name is missing: cargo build --release --workspace --bins"
-        # Functions keep their names, for traces back; lines of sources are hundreds of megabytes.
-        strip --strip-debug -o "$files/$name" "$1/$name"
-        chmod 0755 "$files/$name"
-    done
-    put_libraries_of "${ours[@]/#/$1/}"
-    put /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-    printf 'root:x:0:0::/:/none\nnonroot:x:65532:65532::/:/none\n' >"$work/passwd"
-    printf 'root:x:0:\nnonroot:x:65532:\n' >"$work/group"
-    printf 'hosts: files dns\n' >"$work/nsswitch.conf"
-    put "$work/passwd" /etc/passwd
-    put "$work/group" /etc/group
-    put "$work/nsswitch.conf" /etc/nsswitch.conf
-    "$root/tools/sbom.sh" >"$work/sbom"
-    put "$work/sbom" /usr/share/doc/dragnet/sbom.cdx.json
-    put "$root/LICENSE" /usr/share/doc/dragnet/LICENSE
-    put "$root/NOTICE" /usr/share/doc/dragnet/NOTICE
-    mkdir -p "$files/tmp" "$files/data"
 }
 
 # pack NAME CONFIGURATION OUT [OTHER-NAME]: one layer, in the form that `docker save` writes
@@ -80,7 +55,7 @@ case $1 in
         pack "$3" "{\"Entrypoint\":[\"$path\"]}" "$4"
         ;;
     dragnet)
-        of_dragnet "$2"
+        "$root/tools/image-root.sh" "$2" "$files"
         pack "$3" '{"User":"65532:65532","WorkingDir":"/","Env":["PATH=/","SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"]}' "$4" \
             "dragnet:$(sed -n '/^\[workspace.package\]/,/^$/ s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")"
         ;;

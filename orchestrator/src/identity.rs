@@ -19,6 +19,20 @@ pub struct Identity {
     format: u32,
     pub cluster_id: String,
     pub node_id: u64,
+    /// How it came to it; a node that was told the same once more recognises that.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Of a time before origins were written down.
+    #[default]
+    Unknown,
+    Founded,
+    Joined,
+    Restored,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +49,13 @@ pub enum Error {
     LogLost { dir: PathBuf },
     #[error("failed to draw a random cluster id")]
     Random { source: io::Error },
+    #[error("{cluster_id:?} is no name for a cluster: it has 1 to 63 characters of a-z, 0-9 and '-'")]
+    ClusterId { cluster_id: String },
 }
 
 impl Identity {
-    pub fn new(cluster_id: String, node_id: u64) -> Self {
-        Self { format: FORMAT, cluster_id, node_id }
+    pub fn new(cluster_id: String, node_id: u64, origin: Origin) -> Self {
+        Self { format: FORMAT, cluster_id, node_id, origin }
     }
 
     /// The identity in `dir`; none when the directory is new.
@@ -85,6 +101,18 @@ pub fn random_cluster_id() -> Result<String, Error> {
     Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
+/// The wish if there is one, else a random name.
+pub(crate) fn cluster_id_or_random(wish: &str) -> Result<String, Error> {
+    if wish.is_empty() {
+        return random_cluster_id();
+    }
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if wish.len() > 63 || !wish.bytes().all(allowed) {
+        return Err(Error::ClusterId { cluster_id: wish.to_owned() });
+    }
+    Ok(wish.to_owned())
+}
+
 pub(crate) fn log_dir(dir: &Path) -> PathBuf {
     dir.join("raft-log")
 }
@@ -101,12 +129,33 @@ mod tests {
     fn an_identity_without_its_log_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Identity::load(dir.path()).unwrap(), None);
-        let identity = Identity::new(random_cluster_id().unwrap(), 7);
+        let identity = Identity::new(random_cluster_id().unwrap(), 7, Origin::Founded);
         identity.save(dir.path()).unwrap();
         assert_eq!(Identity::load(dir.path()).unwrap(), Some(identity));
 
         fs::remove_dir_all(log_dir(dir.path())).unwrap();
 
         assert!(matches!(Identity::load(dir.path()), Err(Error::LogLost { .. })));
+    }
+
+    #[test]
+    fn an_identity_of_an_older_version_still_opens() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(log_dir(dir.path())).unwrap();
+        let old = r#"{"format": 1, "cluster_id": "00c0ffee00c0ffee", "node_id": 3}"#;
+        fs::write(dir.path().join(FILE), old).unwrap();
+
+        let identity = Identity::load(dir.path()).unwrap().unwrap();
+
+        assert_eq!(identity, Identity::new("00c0ffee00c0ffee".to_owned(), 3, Origin::Unknown));
+    }
+
+    #[test]
+    fn a_wish_for_a_name_is_kept_or_refused() {
+        assert_eq!(cluster_id_or_random("blue-7").unwrap(), "blue-7");
+        assert_eq!(cluster_id_or_random("").unwrap().len(), 16);
+        for bad in ["Blue", "a_b", "a/b", &"a".repeat(64)] {
+            assert!(matches!(cluster_id_or_random(bad), Err(Error::ClusterId { .. })), "{bad}");
+        }
     }
 }

@@ -13,11 +13,17 @@
 //!
 //! Deliberately not here: file data, rules' meaning, findings. It knows digests and counts.
 
+pub mod backup;
 pub mod config;
 pub mod drive;
 mod grpc;
+mod http;
 pub mod identity;
 mod join;
+mod membership;
+mod metrics;
 mod node;
 pub mod raft;
+mod readiness;
+mod role;
 pub mod server;

@@ -12,14 +12,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let telemetry = telemetry::init(&args.telemetry);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return telemetry::init(&args.telemetry).fail(exit::FAILURE, &error),
+    };
+    let inside = runtime.enter(); // spans leave over a connection that the runtime carries
+    let telemetry = telemetry::init_traced(&args.telemetry, "orchestrator");
+    drop(inside);
     let config = match Config::from_args(args) {
         Ok(config) => config,
         Err(error) => return telemetry.fail(exit::USAGE, &error), // fix the flags, a restart will not help
-    };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return telemetry.fail(exit::FAILURE, &error),
     };
     match runtime.block_on(serve(config)) {
         Ok(()) => ExitCode::SUCCESS,

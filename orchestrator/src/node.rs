@@ -1,6 +1,10 @@
 //! One running member: what the services and the background tasks share.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use openraft::async_runtime::WatchReceiver;
 use store::Store;
@@ -8,9 +12,11 @@ use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    drive,
+    backup, drive,
     identity::Identity,
+    metrics::Metrics,
     raft::{Raft, log_store::LogStore, machine::StateView},
+    readiness::Pulse,
 };
 
 pub(crate) struct Node {
@@ -20,6 +26,13 @@ pub(crate) struct Node {
     pub(crate) log: LogStore,
     pub(crate) drive: drive::Handle,
     pub(crate) store: Store,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) backups: backup::Desk,
+    /// host:port under which this node says others reach it.
+    pub(crate) advertise: String,
+    pub(crate) pulse: Pulse,
+    /// Whether this process has seen itself among the members.
+    pub(crate) was_member: AtomicBool,
     /// Membership changes one at a time: each is computed from the members it finds.
     pub(crate) membership: Mutex<()>,
     /// Cancelled when the process drains; every stream and task ends with it.
@@ -61,6 +74,7 @@ impl Node {
         let voters = self.members().into_iter().filter(|member| member.voter && member.id != own);
         let voters: Vec<u64> = voters.map(|member| member.id).collect();
         let to = match to {
+            Some(to) if to == own && self.raft.is_leader() => return Ok(own),
             Some(to) if voters.contains(&to) => to,
             Some(to) => return Err(format!("node {to} is no other voter")),
             None => self.furthest(&voters).ok_or("there is no other voter to lead")?,
@@ -76,6 +90,9 @@ impl Node {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let replication = metrics.replication.as_ref()?;
-        voters.iter().copied().max_by_key(|id| replication.get(id).copied().flatten().map(|id| id.index))
+        let heard = metrics.heartbeat.as_ref()?;
+        // Who was heard of last comes first among those that have as much.
+        let at = |id: &u64| heard.get(id).and_then(|at| at.as_ref()).map(|at| **at);
+        voters.iter().copied().max_by_key(|id| (replication.get(id).copied().flatten().map(|id| id.index), at(id)))
     }
 }

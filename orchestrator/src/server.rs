@@ -7,7 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -29,11 +29,16 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    backup,
     config::{Config, Start},
     drive::{self, Driver},
-    grpc, identity, join,
+    grpc, http,
+    identity::{self, Origin},
+    join,
+    metrics::Metrics,
     node::Node,
     raft::{self, Raft, log_store::LogStore, machine::Machine, network::Network, snapshot::SnapshotFolder},
+    readiness::Pulse,
 };
 
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
@@ -63,6 +68,8 @@ pub enum Error {
     Bootstrap { what: String },
     #[error("the service on {address} has stopped")]
     Serve { address: SocketAddr, source: tonic::transport::Error },
+    #[error("health and metrics are not answered any more")]
+    Http { source: io::Error },
     #[error("a background task ended: {what}")]
     Task { what: String },
 }
@@ -80,13 +87,20 @@ impl Server {
     /// Opens disks and ports, finds or makes the node's identity, and starts every task.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let lock = lock(&config)?;
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| Error::Listen { address: config.listen, source })?;
-        let address = listener.local_addr().map_err(|source| Error::Listen { address: config.listen, source })?;
+        let listen = |source| Error::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let mut tasks = JoinSet::new();
+        let stop = CancellationToken::new();
+        let health = http::Health::default();
+        if let Some(address) = config.http_listen {
+            let serving = http::serve(http::bind(address).await?, health.clone(), stop.clone());
+            tasks.spawn(async move { serving.await.map_err(|source| Error::Http { source }) });
+        }
         let store = Store::open(&config.storage_url)
             .map_err(|source| Error::Storage { url: config.storage_url.clone(), source })?;
-        let (identity, founded) = join::identity(&config).await?;
+        let (listener, waiting) = twice(listener).map_err(listen)?;
+        let identity = join::identity(&config, waiting).await?;
 
         let (log, machine) = open_disk(&config)?;
         let view = machine.view();
@@ -102,8 +116,8 @@ impl Server {
             heartbeat: config.session_ttl / 5,
             storage_url: config.storage_url.clone(),
         };
-        let (driver, drive) = Driver::new(raft.clone(), view.clone(), drive_config);
-        let stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::default());
+        let (driver, drive) = Driver::new(raft.clone(), view.clone(), drive_config, Arc::clone(&metrics));
         let tracker = TaskTracker::new();
         let node = Arc::new(Node {
             identity,
@@ -112,12 +126,17 @@ impl Server {
             log,
             drive,
             store,
+            metrics,
+            backups: backup::Desk::new(config.backup.as_ref().map(|schedule| schedule.url.clone())),
+            advertise: config.advertise.clone(),
+            pulse: Pulse::new(),
+            was_member: AtomicBool::new(false),
             membership: Mutex::default(),
             stop: stop.clone(),
             tasks: tracker,
         });
 
-        let mut tasks = JoinSet::new();
+        health.begin(&node);
         tasks.spawn(serve(Arc::clone(&node), listener, address));
         let driver_stop = stop.clone();
         tasks.spawn(async move {
@@ -126,7 +145,14 @@ impl Server {
         });
         tasks.spawn(watch_raft(Arc::clone(&node)));
         tasks.spawn(keep_house(Arc::clone(&node), config.clone()));
-        if founded || !node.is_initialized().await? {
+        if let Some(schedule) = config.backup.clone() {
+            let node = Arc::clone(&node);
+            tasks.spawn(async move {
+                backup::keep(node, schedule).await;
+                Ok(())
+            });
+        }
+        if !node.is_initialized().await? {
             node.enter_cluster(&config, &mut tasks).await?;
         }
         tracing::info!(node_id = node.identity.node_id, %address, "orchestrator listening");
@@ -184,16 +210,16 @@ impl Node {
         self.raft.is_initialized().await.map_err(|fatal| Error::Raft { what: fatal.to_string() })
     }
 
-    /// For a node that is in no cluster yet: founds one, or asks to be let in. After a crash between the
-    /// two steps of either, the next start goes on from here.
+    /// For a node that is in no cluster yet: founds one, asks to be let in, or waits until it is. After a crash between
+    /// taking an identity and this, the next start goes on from here.
     async fn enter_cluster(&self, config: &Config, tasks: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
-        match &config.start {
-            Start::Bootstrap => {
+        match (&config.start, self.identity.origin) {
+            (Start::Bootstrap, Origin::Unknown) | (_, Origin::Founded) => {
                 let members = BTreeMap::from([(self.identity.node_id, BasicNode::new(&config.advertise))]);
                 let founded = self.raft.initialize(members).await;
                 founded.map_err(|error| Error::Bootstrap { what: error.to_string() })
             }
-            Start::Join(members) => {
+            (Start::Join(members), _) => {
                 let (identity, stop) = (self.identity.clone(), self.stop.clone());
                 let (members, address) = (members.clone(), config.advertise.clone());
                 tasks.spawn(async move {
@@ -202,9 +228,18 @@ impl Node {
                 });
                 Ok(())
             }
-            Start::Rejoin => Err(join::Error::NoCluster { dir: config.dir.clone() }.into()),
+            // Whoever told it to join adds it.
+            (Start::AwaitRole | Start::Rejoin | Start::Bootstrap | Start::Restore(_), Origin::Joined) => Ok(()),
+            (_, Origin::Unknown | Origin::Restored) => Err(join::Error::NoCluster { dir: config.dir.clone() }.into()),
         }
     }
+}
+
+/// One socket for two servers, one after the other: what connects in between waits for the second.
+fn twice(listener: TcpListener) -> io::Result<(TcpListener, TcpListener)> {
+    let listener = listener.into_std()?;
+    let other = listener.try_clone()?;
+    Ok((TcpListener::from_std(listener)?, TcpListener::from_std(other)?))
 }
 
 fn lock(config: &Config) -> Result<File, Error> {
@@ -239,6 +274,7 @@ async fn serve(node: Arc<Node>, listener: TcpListener, address: SocketAddr) -> R
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .trace_fn(|request| call_span(request.uri().path()))
         .add_service(service!(RaftServer, raft))
         .add_service(service!(ClusterServer, cluster))
         .add_service(service!(ScanServer, scan))
@@ -246,6 +282,15 @@ async fn serve(node: Arc<Node>, listener: TcpListener, address: SocketAddr) -> R
     let incoming = TcpListenerStream::new(listener);
     let served = router.serve_with_incoming_shutdown(incoming, node.stop.clone().cancelled_owned()).await;
     served.map_err(|source| Error::Serve { address, source })
+}
+
+/// One span for each call of a person or a program. Members talk many times a second, and a worker's stream lasts for days.
+fn call_span(path: &str) -> tracing::Span {
+    let name = path.strip_prefix("/dragnet.v1.").unwrap_or(path);
+    if name.starts_with("Raft/") || name.starts_with("Worker/") {
+        return tracing::Span::none();
+    }
+    tracing::info_span!("call", method = name)
 }
 
 /// Ends the process when raft has met an error it cannot go on from, a full disk for one.

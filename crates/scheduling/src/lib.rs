@@ -38,4 +38,4 @@ pub use lease::{Lease, Session};
 pub use planner::{FreeSlots, Planner, Reservations};
 pub use ruleset::{Ruleset, RulesetState, Version};
 pub use state::{FAILED_ATTEMPTS_LIMIT, LOST_ATTEMPTS_LIMIT, State};
-pub use view::{Backlog, HuntState, HuntView};
+pub use view::{Backlog, HuntState, HuntView, OwedWork, WorkClass};

@@ -72,11 +72,11 @@ pub struct Planner {
 }
 
 /// What one corpus owes: per ruleset the segments, and their union by class.
-struct Owed<'a> {
+pub(crate) struct Owed<'a> {
     corpus: CorpusId,
     by_ruleset: Vec<(RulesetId, &'a Coverage, types::RulesetVersion, RoaringBitmap)>,
-    fresh: RoaringBitmap,
-    sweep: RoaringBitmap,
+    pub(crate) fresh: RoaringBitmap,
+    pub(crate) sweep: RoaringBitmap,
 }
 
 impl Planner {
@@ -157,7 +157,7 @@ fn all_owed<'a>(state: &'a State, reservations: &Reservations, now: Timestamp) -
     state.corpora().filter_map(|(id, corpus)| owed(state, reservations, now, id, corpus)).collect()
 }
 
-fn owed<'a>(
+pub(crate) fn owed<'a>(
     state: &'a State,
     reservations: &Reservations,
     now: Timestamp,

@@ -1,8 +1,13 @@
 //! Derived views for people: hunts with their receipts, and the backlog.
 
-use types::{CorpusId, CorpusKey, OutcomeCounts, RulesetId, RulesetKey, RulesetVersion, Skipped, Timestamp};
+use std::collections::BTreeMap;
 
-use crate::{Corpus, Ruleset, RulesetState, State, Version};
+use types::{
+    CorpusId, CorpusKey, OutcomeCounts, RulesetId, RulesetKey, RulesetVersion, SegmentOrdinal, Skipped, Tenant,
+    Timestamp,
+};
+
+use crate::{Corpus, Reservations, Ruleset, RulesetState, State, Version, planner};
 
 /// How a hunt stands. A hunt never ends by itself: once caught up, it owes each file that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +56,49 @@ pub struct Backlog {
     pub listings: u64,
 }
 
+/// Why a segment is owed, in the order in which the planner grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkClass {
+    /// It arrived under a standing ruleset that has not seen it.
+    Fresh,
+    /// A ruleset, or a newer version of it, came after the segment.
+    Sweep,
+}
+
+/// Work that is owed and not leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct OwedWork {
+    pub segments: u64,
+    pub files: u64,
+    pub bytes: u64,
+}
+
 impl State {
+    /// What is owed to each tenant, by class; segments that wait after a failure count. Without entries that are zero.
+    ///
+    /// Cost: O(segments owed).
+    pub fn owed_work(&self) -> BTreeMap<(Tenant, WorkClass), OwedWork> {
+        let mut work: BTreeMap<_, OwedWork> = BTreeMap::new();
+        let end_of_time = Timestamp(u64::MAX);
+        for (id, corpus) in self.corpora() {
+            let Some(owed) = planner::owed(self, &Reservations::default(), end_of_time, id, corpus) else {
+                continue;
+            };
+            for (class, segments) in [(WorkClass::Fresh, &owed.fresh), (WorkClass::Sweep, &owed.sweep)] {
+                if segments.is_empty() {
+                    continue;
+                }
+                let sum = work.entry((corpus.key.tenant.clone(), class)).or_default();
+                for segment in segments.iter().filter_map(|ordinal| corpus.segment(SegmentOrdinal(ordinal))) {
+                    sum.segments += 1;
+                    sum.files += u64::from(segment.files);
+                    sum.bytes = sum.bytes.saturating_add(segment.bytes);
+                }
+            }
+        }
+        work
+    }
+
     /// Every hunt there is or was, by corpus, ruleset and version.
     pub fn hunts(&self) -> impl Iterator<Item = HuntView> {
         self.corpora().flat_map(move |(corpus_id, corpus)| {

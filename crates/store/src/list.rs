@@ -40,6 +40,27 @@ impl Store {
         Ok(listed)
     }
 
+    /// The objects right below the URL itself, not those in folders. Sorted by key.
+    pub async fn list_root(&self) -> Result<Vec<Listed>, Error> {
+        let failed = |source| Error::List { prefix: String::new(), source: Box::new(source) };
+        let listed = self.inner.objects.list_with_delimiter(None).await.map_err(failed)?;
+        let objects = listed.objects.into_iter();
+        let mut listed: Vec<_> =
+            objects.map(|object| Listed { key: object.location.to_string(), bytes: object.size }).collect();
+        listed.sort_unstable();
+        Ok(listed)
+    }
+
+    /// Removes one object. Success also when there is none of that key.
+    pub async fn remove(&self, key: &str) -> Result<(), Error> {
+        let failed = |source| Error::Remove { key: key.to_owned(), source: Box::new(source) };
+        let path = parse_key(key).map_err(failed)?;
+        match self.inner.objects.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
     /// Removes all objects below `folder`, for writers that did not finish.
     pub async fn remove_folder(&self, folder: &str) -> Result<(), Error> {
         if let Some(local) = self.local_path(folder) {

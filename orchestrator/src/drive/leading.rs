@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +21,10 @@ use super::{
     Attached, Config, Error, ToWorker, job,
     proposal::{Batch, Origin, Proposal, Settled, Term},
 };
-use crate::raft::{LogEntry, machine::StateView};
+use crate::{
+    metrics::Metrics,
+    raft::{LogEntry, machine::StateView},
+};
 
 /// Commands waiting to be proposed; beyond it callers are told to come back.
 const MAX_QUEUE: usize = 65_536;
@@ -53,10 +57,11 @@ pub(crate) struct Leading {
     planner: Planner,
     /// Whether something happened that may let the planner grant more.
     replan: bool,
+    metrics: Arc<Metrics>,
 }
 
 impl Leading {
-    pub(crate) fn new(term: Term) -> Self {
+    pub(crate) fn new(term: Term, metrics: Arc<Metrics>) -> Self {
         Self {
             term,
             sessions: BTreeMap::new(),
@@ -65,6 +70,7 @@ impl Leading {
             reservations: Reservations::default(),
             planner: Planner::default(),
             replan: true,
+            metrics,
         }
     }
 
@@ -293,7 +299,7 @@ impl Leading {
     /// Acts on what became of a proposal of this term.
     pub(crate) fn settle(&mut self, view: &StateView, config: &Config, settled: Settled) {
         self.replan = true;
-        let Settled { origins, applied, .. } = settled;
+        let Settled { origins, applied, submitted_at, .. } = settled;
         let Some(applied) = applied else {
             for origin in origins {
                 if let Origin::Grants(grants) = &origin {
@@ -303,13 +309,18 @@ impl Leading {
             }
             return;
         };
+        let grants = origins.iter().any(|origin| matches!(origin, Origin::Grants(_)));
+        self.metrics.applied(submitted_at.elapsed(), grants);
         for (origin, events) in origins.into_iter().zip(applied.events) {
             for event in &events {
                 self.note(view, event);
             }
             match origin {
                 Origin::Caller(reply) => drop(reply.send(Ok(events))), // a caller that left needs no answer
-                Origin::Answer { to, request } => self.answer(to, request, refusal(&events)),
+                Origin::Answer { to, request } => {
+                    self.tally(view, to.session, &events);
+                    self.answer(to, request, refusal(&events));
+                }
                 Origin::OpenSession { stream, to_worker, reply } => match opened(&events) {
                     Some(session) => self.begin(config, session, stream, to_worker, reply),
                     None => drop(reply.send(Err(Error::Interrupted))), // its name was refused; the service checks names
@@ -342,12 +353,30 @@ impl Leading {
         self.ask(grant.session, 1);
     }
 
+    /// Counts a segment once, however many rulesets it was scanned for.
+    fn tally(&self, view: &StateView, session: SessionId, events: &[Event]) {
+        let done = events.iter().find_map(|event| match event {
+            Event::SegmentDone { corpus, segment, .. } => Some((*corpus, *segment)),
+            _ => None,
+        });
+        let size = |state: &State| {
+            let (corpus, segment) = done?;
+            let segment = state.corpus(corpus)?.segment(segment)?;
+            Some((u64::from(segment.files), segment.bytes))
+        };
+        if let Some((files, bytes)) = view.read(size) {
+            self.metrics.sessions.settled(session, files, bytes);
+        }
+    }
+
     /// What an operator wants to read in the log, and what ends a session's stream.
     fn note(&mut self, view: &StateView, event: &Event) {
+        self.metrics.note(event);
         match event {
             Event::SessionEnded { session } => {
                 self.send(*session, leader_message::Message::SessionEnded(v1::SessionEnded {}));
                 self.sessions.remove(session);
+                self.metrics.sessions.ended(*session);
                 self.ending.remove(session);
             }
             Event::AttemptFailed { corpus, segment, ruleset, .. } => {

@@ -14,7 +14,7 @@ pub(crate) mod job;
 mod leading;
 mod proposal;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use openraft::{Instant as _, async_runtime::WatchReceiver};
@@ -27,7 +27,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use types::SessionId;
 
-use crate::raft::{Raft, machine::StateView};
+use crate::{
+    metrics::Metrics,
+    raft::{Raft, machine::StateView},
+};
 use leading::Leading;
 use proposal::Settled;
 
@@ -118,13 +121,22 @@ pub struct Driver {
     leading: Option<Leading>,
     in_flight: FuturesUnordered<BoxFuture<'static, Settled>>,
     next_stream: u64,
+    metrics: Arc<Metrics>,
 }
 
 impl Driver {
-    pub fn new(raft: Raft, view: StateView, config: Config) -> (Self, Handle) {
+    pub(crate) fn new(raft: Raft, view: StateView, config: Config, metrics: Arc<Metrics>) -> (Self, Handle) {
         let (sender, inputs) = mpsc::channel(INPUT_QUEUE);
-        let driver =
-            Self { raft, view, config, inputs, leading: None, in_flight: FuturesUnordered::new(), next_stream: 0 };
+        let driver = Self {
+            raft,
+            view,
+            config,
+            inputs,
+            leading: None,
+            in_flight: FuturesUnordered::new(),
+            next_stream: 0,
+            metrics,
+        };
         (driver, Handle { inputs: sender })
     }
 
@@ -149,7 +161,7 @@ impl Driver {
                 _ = tick.tick() => {
                     self.note_leadership();
                     if let Some(leading) = &mut self.leading {
-                        leading.tick(&self.view, &self.config, quorum_is_fresh(&self.raft));
+                        leading.tick(&self.view, &self.config, quorum_is_fresh(&self.raft, crate::raft::HEARTBEAT * 4));
                     }
                 }
             }
@@ -174,7 +186,8 @@ impl Driver {
             Some(term) => tracing::info!(%term, "leading"),
             None => tracing::info!("not leading any more"),
         }
-        self.leading = term.map(Leading::new);
+        self.metrics.sessions.clear();
+        self.leading = term.map(|term| Leading::new(term, Arc::clone(&self.metrics)));
     }
 
     fn take(&mut self, input: Input) {
@@ -200,6 +213,7 @@ impl Driver {
             let Some(proposal) = leading.next_proposal(&self.view) else {
                 return;
             };
+            self.metrics.proposed(proposal.entry.commands.len());
             let submitted = proposal.submit(&self.raft).await;
             self.in_flight.push(submitted);
         }
@@ -213,15 +227,15 @@ impl Driver {
     }
 }
 
-/// Whether a majority was heard from within the shortest election time-out: only then is nobody else leading.
-fn quorum_is_fresh(raft: &Raft) -> bool {
+/// Whether a majority was heard from within `limit`; within the shortest election time-out, nobody else is leading.
+pub(crate) fn quorum_is_fresh(raft: &Raft, limit: Duration) -> bool {
     let Ok(leader) = raft.as_leader() else {
         return false;
     };
     if raft.voter_ids().nth(1).is_none() {
         return true; // the only voter is its own majority, and hears from nobody while nothing is proposed
     }
-    leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < crate::raft::HEARTBEAT * 4)
+    leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < limit)
 }
 
 fn refuse(input: Input) {

@@ -3,7 +3,8 @@
 use futures::{FutureExt, future::BoxFuture};
 use openraft::{errors::ClientWriteError, impls::ProgressResponder};
 use scheduling::{Command, Event, Grant};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
+use tracing::Instrument as _;
 
 use super::{Attached, Error, ToWorker};
 use crate::raft::{Applied, LogEntry, Raft};
@@ -40,15 +41,18 @@ pub(crate) struct Settled {
     pub(crate) origins: Vec<Origin>,
     /// None: not committed by this leader; it may still commit through another.
     pub(crate) applied: Option<Applied>,
+    pub(crate) submitted_at: Instant,
 }
 
 impl Proposal {
     /// Hands the entry to Raft, fenced by the term it was decided in; the future ends when it is applied.
     pub(crate) async fn submit(self, raft: &Raft) -> BoxFuture<'static, Settled> {
         let Self { term, entry, origins } = self;
+        let submitted_at = Instant::now();
+        let span = tracing::info_span!("proposal", commands = entry.commands.len(), index = tracing::field::Empty);
         let (responder, receiver) = ProgressResponder::complete_only();
-        let sent = raft.write(entry).with_leader(term).responder(responder).await;
-        async move {
+        let sent = raft.write(entry).with_leader(term).responder(responder).instrument(span.clone()).await;
+        let committed = async move {
             let applied = match sent {
                 Ok(()) => receiver.await.ok().and_then(|written| match written {
                     Ok(response) => Some(response.data),
@@ -67,9 +71,12 @@ impl Proposal {
                     None
                 }
             };
-            Settled { term, origins, applied }
-        }
-        .boxed()
+            if let Some(Applied { index, .. }) = &applied {
+                tracing::Span::current().record("index", index);
+            }
+            Settled { term, origins, applied, submitted_at }
+        };
+        committed.instrument(span).boxed()
     }
 }
 

@@ -27,20 +27,23 @@ impl raft_server::Raft for Service {
 
     async fn append(&self, request: Request<RaftRequest>) -> Result<Response<RaftResponse>, Status> {
         let request: AppendEntriesRequest<TypeConfig> = self.unpack(request.into_inner())?;
-        pack(&self.0.raft.append_entries(request).await.map_err(fatal)?)
+        let response = self.0.raft.append_entries(request).await.map_err(fatal)?;
+        self.0.pulse.beat();
+        pack(&response)
     }
 
     async fn stream_append(
         &self,
         request: Request<Streaming<RaftRequest>>,
     ) -> Result<Response<Self::StreamAppendStream>, Status> {
-        let node = Arc::clone(&self.0);
+        let (node, heard) = (Arc::clone(&self.0), Arc::clone(&self.0));
         let requests = request.into_inner().map(move |request| check(&node, request?));
         // The stream ends at the first request that cannot be read; the leader opens another.
         let requests = requests.scan((), |(), request| std::future::ready(request.and_then(|r| decode(&r)).ok()));
         let responses = self.0.raft.stream_append(requests);
-        let responses = responses.map(|result| {
+        let responses = responses.map(move |result| {
             let result = result.map_err(fatal)?;
+            heard.pulse.beat();
             Ok(RaftResponse { payload: encode(&result)? })
         });
         Ok(Response::new(Box::pin(responses)))

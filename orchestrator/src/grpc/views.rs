@@ -3,65 +3,112 @@
 use std::sync::Arc;
 
 use protocol::v1;
-use scheduling::{Corpus, HuntState, HuntView, Ruleset, RulesetState, State, Version};
+use scheduling::{Corpus, HuntState, HuntView, Ruleset, RulesetState, Session, State, Version, WorkClass};
 use tonic::Status;
-use types::{CorpusId, CorpusSelection, RulesetId};
+use types::{CorpusId, CorpusSelection, RulesetId, SessionId};
 
-use crate::{drive::job, node::Node};
+use crate::{
+    drive::job,
+    node::{Member, Node},
+};
 
-pub(crate) async fn status(node: Arc<Node>) -> Result<v1::StatusResponse, Status> {
+/// What this node knows of itself and its cluster. `brief`: without what costs time on a large state.
+pub(crate) async fn status(node: Arc<Node>, brief: bool) -> Result<v1::StatusResponse, Status> {
     let metrics = openraft::async_runtime::WatchReceiver::borrow_watched(&node.raft.metrics()).clone();
     let (applied_index, state) = node.view.freeze();
-    let digest = {
-        let view = node.view.clone();
-        tokio::task::spawn_blocking(move || view.digest()).await.map_err(|error| Status::internal(error.to_string()))?
-    };
-    let (digest_index, digest) = digest.map_err(|error| Status::internal(error.to_string()))?;
-    let lag = |id: &u64| {
-        let last = metrics.last_log_index.unwrap_or(0);
-        let matched = metrics.replication.as_ref()?.get(id)?.as_ref().map_or(0, |id| id.index);
-        Some(last.saturating_sub(matched))
-    };
-    let members = node.members().into_iter().map(|member| v1::Member {
-        node_id: member.id,
-        voter: member.voter,
-        lag: lag(&member.id),
-        address: member.address,
-    });
-    let backlog = state.backlog();
-    let open_sessions: Vec<_> = state
-        .sessions()
-        .map(|(id, session)| v1::SessionInfo {
-            session: Some(id.into()),
-            worker: session.worker.clone(),
-            leases: u32::try_from(session.leases.len()).unwrap_or(u32::MAX),
-            opened_at_ms: session.opened_at.0,
-        })
-        .collect();
     let (leader_id, leader_address) = node.leader().unwrap_or_default();
-    let committed = metrics.local_committed.map_or(0, |id| id.index);
-    Ok(v1::StatusResponse {
+    let leads = metrics.state.is_leader();
+    let members = node.members().into_iter().map(|member| member_view(&node, member, leader_id, leads));
+    let backlog = state.backlog();
+    let last_log_index = metrics.last_log_index.unwrap_or(0);
+    let snapshot_index = metrics.snapshot.map_or(0, |id| id.index);
+    let not_ready = node.readiness().err();
+    let mut status = v1::StatusResponse {
         node_id: node.identity.node_id,
         cluster_id: node.identity.cluster_id.clone(),
         leader_id,
         leader_address,
         term: metrics.current_term,
         members: members.collect(),
-        last_log_index: metrics.last_log_index.unwrap_or(0),
-        committed_index: committed,
+        last_log_index,
+        committed_index: metrics.local_committed.map_or(0, |id| id.index),
         applied_index,
-        snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
-        sessions: u32::try_from(open_sessions.len()).unwrap_or(u32::MAX),
+        snapshot_index,
+        sessions: u32::try_from(state.sessions().count()).unwrap_or(u32::MAX),
         owed_segments: backlog.owed_segments,
         leased_segments: backlog.leased_segments,
         listings: backlog.listings,
         storage_url: node.store.url().to_owned(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
-        // The digest says for which index it is: only equal indexes can be compared.
-        state_digest: if digest_index == applied_index { digest.as_bytes().to_vec() } else { Vec::new() },
-        ready: leader_id != 0 && applied_index >= committed && committed > 0,
-        open_sessions,
-    })
+        ready: not_ready.is_none(),
+        role: node.role().into(),
+        not_ready_reason: not_ready.unwrap_or_default(),
+        advertised_address: node.advertise.clone(),
+        last_backup: node.backups.last().map(|last| last.to_wire()),
+        log_entries_since_snapshot: last_log_index.saturating_sub(snapshot_index),
+        ..v1::StatusResponse::default()
+    };
+    if !brief {
+        status.open_sessions = state.sessions().map(|(id, session)| session_view(&node, id, session)).collect();
+        let costly = move || {
+            let (digest_index, digest) = node.view.digest()?;
+            // The digest says for which index it is: only equal indexes can be compared.
+            let digest = if digest_index == applied_index { digest.as_bytes().to_vec() } else { Vec::new() };
+            Ok::<_, std::io::Error>((digest, owed_work(&state)))
+        };
+        let (digest, backlog) = tokio::task::spawn_blocking(costly)
+            .await
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| Status::internal(error.to_string()))?;
+        (status.state_digest, status.backlog) = (digest, backlog);
+    }
+    Ok(status)
+}
+
+fn member_view(node: &Node, member: Member, leader_id: u64, leads: bool) -> v1::Member {
+    let Member { id, address, voter } = member;
+    let role = if voter { v1::MemberRole::Voter } else { v1::MemberRole::Learner };
+    let silent = node.silent_for(id).filter(|_| leads);
+    v1::Member {
+        node_id: id,
+        address,
+        voter,
+        lag: node.lag(id).filter(|_| leads),
+        role: role.into(),
+        leader: id == leader_id,
+        silent_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+fn session_view(node: &Node, id: SessionId, session: &Session) -> v1::SessionInfo {
+    let tally = node.metrics.sessions.tally(id);
+    v1::SessionInfo {
+        session: Some(id.into()),
+        worker: session.worker.clone(),
+        leases: u32::try_from(session.leases.len()).unwrap_or(u32::MAX),
+        opened_at_ms: session.opened_at.0,
+        settled_files: tally.files,
+        settled_bytes: tally.bytes,
+        files_per_second: tally.files_per_second,
+    }
+}
+
+fn owed_work(state: &State) -> Vec<v1::Backlog> {
+    let owed = state.owed_work().into_iter().map(|((tenant, class), work)| {
+        let class = match class {
+            WorkClass::Fresh => v1::WorkClass::Fresh,
+            WorkClass::Sweep => v1::WorkClass::Sweep,
+        };
+        v1::Backlog {
+            tenant: tenant.to_string(),
+            class: class.into(),
+            segments: work.segments,
+            files: work.files,
+            bytes: work.bytes,
+        }
+    });
+    owed.collect()
 }
 
 pub(crate) fn corpus(id: CorpusId, corpus: &Corpus) -> v1::Corpus {

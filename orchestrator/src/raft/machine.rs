@@ -47,6 +47,12 @@ impl StateView {
         (inner.last_applied.map_or(0, |id| id.index), inner.state.clone())
     }
 
+    /// As [`Self::freeze`], with the leader that the last entry is of.
+    pub(crate) fn freeze_with_id(&self) -> (Option<LogId>, State) {
+        let inner = self.lock_for_reading();
+        (inner.last_applied, inner.state.clone())
+    }
+
     /// The last entry applied, with the leader it is of.
     pub(crate) fn last_applied(&self) -> Option<LogId> {
         self.lock_for_reading().last_applied

@@ -5,7 +5,7 @@ use std::{
     error::Error,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -51,7 +51,15 @@ impl RaftNetworkFactory<TypeConfig> for Network {
         if let Err(error) = &channel {
             tracing::error!(target, address = node.addr, %error, "a member's address is not valid");
         }
-        Peer { cluster_id: self.cluster_id.clone(), own_id: self.own_id, target, channel: channel.ok() }
+        let address = node.addr.clone();
+        Peer {
+            cluster_id: self.cluster_id.clone(),
+            own_id: self.own_id,
+            target,
+            address,
+            channel: channel.ok(),
+            stale: Arc::default(),
+        }
     }
 }
 
@@ -61,12 +69,19 @@ pub(crate) struct Peer {
     cluster_id: String,
     own_id: u64,
     target: u64,
+    address: String,
     /// None when its address is not valid, which is as good as unreachable.
     channel: Option<Channel>,
+    /// Set when a call had no answer in time. A member that came back under another IP answers on a new connection, which
+    /// resolves its name anew; the old one would be waited for until its keep-alive fails.
+    stale: Arc<AtomicBool>,
 }
 
 impl Peer {
-    fn client(&self) -> Result<RaftClient<Channel>, RpcError> {
+    fn client(&mut self) -> Result<RaftClient<Channel>, RpcError> {
+        if self.stale.swap(false, Ordering::Relaxed) {
+            self.channel = protocol::client::channel(&self.address).ok();
+        }
         let channel = self.channel.clone().ok_or_else(|| Unreachable::from_string("its address is not valid"))?;
         let client = RaftClient::new(channel);
         Ok(client.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -78,7 +93,7 @@ impl Peer {
 
     /// One request, one response, within the time openraft allows.
     async fn call<Q, A, Fut>(
-        &self,
+        &mut self,
         action: RPCTypes,
         request: &Q,
         option: &RPCOption,
@@ -100,6 +115,11 @@ impl Peer {
     }
 
     fn timed_out(&self, action: RPCTypes, deadline: Duration) -> RpcError {
+        self.stale.store(true, Ordering::Relaxed);
+        self.timeout(action, deadline)
+    }
+
+    fn timeout(&self, action: RPCTypes, deadline: Duration) -> RpcError {
         Timeout { action, id: self.own_id, target: self.target, timeout: deadline }.into()
     }
 }
@@ -155,16 +175,20 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                 Ok(Err(status)) => return Err(rpc_error(&status)),
                 Err(_) => return Err(self.timed_out(RPCTypes::AppendEntries, idle_limit)),
             };
-            let timed_out = self.timed_out(RPCTypes::AppendEntries, idle_limit);
+            let timed_out = self.timeout(RPCTypes::AppendEntries, idle_limit);
+            let stale = Arc::clone(&self.stale);
             let answers = stream::unfold(Some(responses), move |responses| {
-                let (unanswered, timed_out) = (Arc::clone(&unanswered), timed_out.clone());
+                let (unanswered, timed_out, stale) = (Arc::clone(&unanswered), timed_out.clone(), Arc::clone(&stale));
                 async move {
                     let mut responses = responses?;
                     loop {
                         return match timeout(idle_limit, responses.next()).await {
                             // Silence is no fault while nothing is asked.
                             Err(_) if unanswered.load(Ordering::Relaxed) == 0 => continue,
-                            Err(_) => Some((Err(timed_out), None)),
+                            Err(_) => {
+                                stale.store(true, Ordering::Relaxed);
+                                Some((Err(timed_out), None))
+                            }
                             Ok(None) => None,
                             Ok(Some(Err(status))) => Some((Err(rpc_error(&status)), None)),
                             Ok(Some(Ok(response))) => {

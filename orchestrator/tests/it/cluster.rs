@@ -13,7 +13,12 @@ use protocol::{
     v1::{self, cluster_client::ClusterClient, scan_client::ScanClient},
 };
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+use tonic::transport::Channel;
 
 /// Long enough for a machine that is busy with other things; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -33,6 +38,7 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
 pub(crate) struct Cluster {
     pub(crate) dir: TempDir,
     addresses: Vec<String>,
+    http: Vec<String>,
     processes: Vec<Option<Child>>,
     flags: Vec<String>,
 }
@@ -44,13 +50,7 @@ impl Cluster {
     }
 
     pub(crate) async fn start_with(size: usize, flags: &[&str]) -> Self {
-        let mut cluster = Self {
-            dir: tempfile::tempdir().unwrap(),
-            addresses: free_addresses(size),
-            processes: Vec::new(),
-            flags: flags.iter().map(ToString::to_string).collect(),
-        };
-        cluster.processes.resize_with(size, || None);
+        let mut cluster = Self::not_started(size, flags);
         cluster.spawn(0, &["--bootstrap"]);
         eventually("the first member leads", async || cluster.status(0).await.filter(|status| status.ready)).await;
         for index in 1..size {
@@ -58,6 +58,109 @@ impl Cluster {
         }
         cluster.wait_for_voters(size).await;
         cluster
+    }
+
+    /// Addresses and folders, and nothing that runs.
+    pub(crate) fn not_started(size: usize, flags: &[&str]) -> Self {
+        let mut addresses = free_addresses(size * 2);
+        let mut cluster = Self {
+            dir: tempfile::tempdir().unwrap(),
+            http: addresses.split_off(size),
+            addresses,
+            processes: Vec::new(),
+            flags: flags.iter().map(ToString::to_string).collect(),
+        };
+        cluster.processes.resize_with(size, || None);
+        cluster
+    }
+
+    /// Nodes that wait to be told what to be.
+    pub(crate) async fn awaiting(size: usize, flags: &[&str]) -> Self {
+        let mut cluster = Self::not_started(size, flags);
+        for index in 0..size {
+            cluster.spawn_awaiting(index).await;
+        }
+        cluster
+    }
+
+    /// Starts a node with --await-role, and waits until it answers.
+    pub(crate) async fn spawn_awaiting(&mut self, index: usize) {
+        self.spawn(index, &["--await-role"]);
+        eventually("the node answers", async || self.status(index).await).await;
+    }
+
+    pub(crate) fn node(&self, index: usize) -> ClusterClient<Channel> {
+        ClusterClient::new(channel(&self.addresses[index]).unwrap())
+    }
+
+    /// Asks whoever leads, as often as it takes.
+    pub(crate) async fn ask<T, Fut>(&self, call: impl Fn(ClusterClient<Channel>) -> Fut) -> T
+    where
+        Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        self.client().call(DEADLINE, |channel| call(ClusterClient::new(channel))).await.unwrap().into_inner()
+    }
+
+    /// Founds a cluster called `name` with a node that waits, and waits until it leads.
+    pub(crate) async fn found(&self, index: usize, name: &str) -> v1::RoleResponse {
+        let founded = self.node(index).found(v1::FoundRequest { cluster_id: name.to_owned() }).await.unwrap();
+        eventually("it leads", async || self.status(index).await.filter(|status| status.ready)).await;
+        founded.into_inner()
+    }
+
+    /// Has a node that waits join, without making it a member.
+    pub(crate) async fn join(&self, index: usize) -> v1::RoleResponse {
+        let request = v1::JoinRequest { addresses: self.addresses(), cluster_id: String::new() };
+        let joined = self.node(index).join(request).await.unwrap().into_inner();
+        eventually("it runs", async || self.status(index).await.filter(|status| status.node_id == joined.node_id))
+            .await;
+        joined
+    }
+
+    pub(crate) async fn add_learner(&self, index: usize, role: &v1::RoleResponse) {
+        let request = v1::AddMemberRequest {
+            node_id: role.node_id,
+            address: self.addresses[index].clone(),
+            cluster_id: role.cluster_id.clone(),
+            learner_only: true,
+        };
+        self.ask(|mut client| {
+            let request = request.clone();
+            async move { client.add_member(request).await }
+        })
+        .await;
+    }
+
+    pub(crate) async fn promote(&self, node_id: u64) {
+        let request = v1::PromoteMemberRequest { node_id, wait_ms: 30_000 };
+        self.ask(|mut client| async move { client.promote_member(request).await }).await;
+    }
+
+    /// Join, learner, voter.
+    pub(crate) async fn add(&self, index: usize) -> u64 {
+        let role = self.join(index).await;
+        self.add_learner(index, &role).await;
+        self.promote(role.node_id).await;
+        role.node_id
+    }
+
+    /// Ids of voters and of learners as the leader has them.
+    pub(crate) async fn members(&self) -> (Vec<u64>, Vec<u64>) {
+        let leader = self.wait_for_leader().await;
+        let status = eventually("the leader answers", async || self.status(leader).await).await;
+        let (voters, learners): (Vec<_>, Vec<_>) = status.members.into_iter().partition(|member| member.voter);
+        let ids = |members: Vec<v1::Member>| members.into_iter().map(|member| member.node_id).collect();
+        (ids(voters), ids(learners))
+    }
+
+    /// From its next start on the member listens elsewhere.
+    pub(crate) fn move_to(&mut self, index: usize, address: &str) {
+        self.addresses[index] = address.to_owned();
+    }
+
+    /// Status and body of a GET.
+    pub(crate) async fn get(&self, index: usize, path: &str) -> Option<(u16, String)> {
+        get(&self.http[index], path).await
     }
 
     pub(crate) async fn wait_for_voters(&self, size: usize) {
@@ -92,6 +195,7 @@ impl Cluster {
             .arg("--dir")
             .arg(self.member_dir(index))
             .args(["--listen", &self.addresses[index], "--storage", &self.storage_url(), "--log-level", "info"])
+            .args(["--http-listen", &self.http[index]])
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -247,9 +351,24 @@ impl Drop for Cluster {
     }
 }
 
+/// One request over plain HTTP; none when nobody answers.
+pub(crate) async fn get(address: &str, path: &str) -> Option<(u16, String)> {
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), asked).await.ok()?.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
 pub(crate) async fn status_of(address: &str) -> Option<v1::StatusResponse> {
     let mut client = ClusterClient::new(channel(address).unwrap());
-    let answer = tokio::time::timeout(Duration::from_secs(2), client.status(v1::StatusRequest {})).await;
+    let answer = tokio::time::timeout(Duration::from_secs(2), client.status(v1::StatusRequest { brief: false })).await;
     Some(answer.ok()?.ok()?.into_inner())
 }
 

@@ -10,10 +10,10 @@ use crate::{
     worker::{Account, FakeWorker, Script},
 };
 
-const SEGMENTS: u32 = 600;
+pub(crate) const SEGMENTS: u32 = 600;
 const FILES: u32 = 10;
 
-fn script(cluster: &Cluster, name: &str, account: &Arc<Mutex<Account>>) -> Script {
+pub(crate) fn script(cluster: &Cluster, name: &str, account: &Arc<Mutex<Account>>) -> Script {
     Script {
         name: name.to_owned(),
         members: cluster.addresses(),
@@ -23,12 +23,12 @@ fn script(cluster: &Cluster, name: &str, account: &Arc<Mutex<Account>>) -> Scrip
     }
 }
 
-fn settled(account: &Arc<Mutex<Account>>) -> usize {
+pub(crate) fn settled(account: &Arc<Mutex<Account>>) -> usize {
     account.lock().unwrap().accepted.len()
 }
 
 /// The receipt adds up, each segment was settled once, and nobody heard twice that he had settled it.
-async fn check_complete(cluster: &Cluster, account: &Arc<Mutex<Account>>, rulesets: u32) {
+pub(crate) async fn check_complete(cluster: &Cluster, account: &Arc<Mutex<Account>>, rulesets: u32) {
     let hunts = eventually("every hunt has caught up", async || {
         let hunts = cluster.hunts().await;
         let done = hunts.iter().all(|hunt| hunt.state() == v1::HuntState::CaughtUp);

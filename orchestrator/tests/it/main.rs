@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
+mod backups;
 mod cluster;
 mod disk;
 mod faults;
+mod health;
 mod members;
 mod recovery;
+mod roles;
 mod storage_suite;
 mod worker;

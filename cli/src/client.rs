@@ -182,7 +182,7 @@ impl HuntWatch<'_> {
 /// What one member says about itself and the cluster, whoever leads.
 pub async fn status_of(address: &str) -> Result<v1::StatusResponse> {
     let mut client = ClusterClient::new(channel(address)?);
-    let answer = timeout(STATUS_DEADLINE, client.status(v1::StatusRequest {})).await;
+    let answer = timeout(STATUS_DEADLINE, client.status(v1::StatusRequest { brief: false })).await;
     let Ok(answer) = answer else { bail!("no answer within {} s", STATUS_DEADLINE.as_secs()) };
     Ok(answer.with_context(|| format!("{address} did not answer"))?.into_inner())
 }

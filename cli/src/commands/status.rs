@@ -280,7 +280,8 @@ mod tests {
     use super::*;
 
     fn status(node_id: u64, leader_id: u64, applied_index: u64) -> v1::StatusResponse {
-        let member = |node_id| v1::Member { node_id, address: format!("h:{node_id}"), voter: true, lag: None };
+        let member =
+            |node_id| v1::Member { node_id, address: format!("h:{node_id}"), voter: true, ..v1::Member::default() };
         let members = (1..=3).map(member).collect();
         v1::StatusResponse { node_id, leader_id, applied_index, term: 4, members, ..v1::StatusResponse::default() }
     }

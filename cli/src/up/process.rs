@@ -137,6 +137,8 @@ fn start(spec: &Spec) -> Result<Child> {
         .stdout(log)
         .stderr(err)
         .kill_on_drop(true)
+        // Files that people read, unless told otherwise.
+        .env("DRAGNET_LOG_FORMAT", std::env::var_os("DRAGNET_LOG_FORMAT").unwrap_or_else(|| "text".into()))
         .spawn()
         .with_context(failed)
 }

@@ -16,14 +16,16 @@ fn main() -> ExitCode {
     if let Some(Role::Scanner { memory_limit_bytes }) = args.role {
         return run_scanner(Sandbox { memory_limit_bytes });
     }
-    let telemetry = telemetry::init(&args.telemetry);
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return telemetry::init(&args.telemetry).fail(exit::FAILURE, &error),
+    };
+    let inside = runtime.enter(); // spans leave over a connection that the runtime carries
+    let telemetry = telemetry::init_traced(&args.telemetry, "scan-worker");
+    drop(inside);
     let config = match Config::from_args(args) {
         Ok(config) => config,
         Err(error) => return telemetry.fail(exit::USAGE, &error),
-    };
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return telemetry.fail(exit::FAILURE, &error),
     };
     match runtime.block_on(server::serve(config, shutdown_signal())) {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,15 +15,22 @@ pub struct Args {
     #[arg(global = true)]
     pub log: Filter,
 
-    /// How log lines look
-    #[arg(long, env = "DRAGNET_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
-    pub log_format: Format,
+    /// How log lines look [default: text on a terminal, else json]
+    #[arg(long, env = "DRAGNET_LOG_FORMAT", value_name = "FORMAT", global = true)]
+    pub log_format: Option<Format>,
+}
+
+impl Args {
+    /// What was asked for, else what suits whoever reads: a person at a terminal, or a collector.
+    pub(crate) fn format(&self, terminal: bool) -> Format {
+        self.log_format.unwrap_or(if terminal { Format::Text } else { Format::Json })
+    }
 }
 
 impl Default for Args {
     fn default() -> Self {
         let log = Filter { directives: Filter::DEFAULT.to_owned() };
-        Self { log, log_format: Format::Text }
+        Self { log, log_format: None }
     }
 }
 
@@ -101,6 +108,14 @@ mod tests {
     #[test]
     fn json_is_chosen_by_name() {
         let program = Program::try_parse_from(["program", "--log-format", "json"]).unwrap();
-        assert_eq!(program.telemetry.log_format, Format::Json);
+        assert_eq!(program.telemetry.format(true), Format::Json);
+        let program = Program::try_parse_from(["program", "--log-format", "text"]).unwrap();
+        assert_eq!(program.telemetry.format(false), Format::Text);
+    }
+
+    #[test]
+    fn people_read_text_and_collectors_json() {
+        let defaults = Args::default();
+        assert_eq!((defaults.format(true), defaults.format(false)), (Format::Text, Format::Json));
     }
 }

@@ -1,14 +1,18 @@
 //! How every Dragnet process speaks to its operator: log lines on standard error, an exit code, a version.
 //!
+//! Those that do not mind the code also send their spans to a collector, see [`init_traced`].
+//!
 //! Deliberately not here: which events matter. A component logs its own, with fields; this crate only decides what passes the
 //! filter and how a line looks. Standard output belongs to a program's answer, so nothing here writes to it.
 
 mod args;
 mod build;
 mod chain;
+mod traced;
 
 pub use args::{Args, Filter, Format};
 pub use build::build_info;
+pub use traced::{Traced, init_traced};
 
 use std::error::Error;
 use std::io::{IsTerminal, stderr};
@@ -40,19 +44,26 @@ pub struct Telemetry {
 ///
 /// The first call of a process wins: tests run several components in one process, and each may call this.
 pub fn init(args: &Args) -> Telemetry {
-    let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let already_set = match args.log_format {
-        Format::Text => text(args.log.to_env_filter(), colours, stderr).try_init(),
+    let already_set = match args.format(stderr().is_terminal()) {
+        Format::Text => text(args.log.to_env_filter(), colours(), stderr).try_init(),
         Format::Json => json(args.log.to_env_filter(), stderr).try_init(),
     }
     .is_err();
-    if already_set {
-        tracing::debug!("logging was set up before; keeping the first set-up");
-    }
-    Telemetry { _private: () }
+    Telemetry::after(already_set)
+}
+
+fn colours() -> bool {
+    stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 impl Telemetry {
+    fn after(already_set: bool) -> Self {
+        if already_set {
+            tracing::debug!("logging was set up before; keeping the first set-up");
+        }
+        Self { _private: () }
+    }
+
     /// Logs `error` with all its causes on one line, as "a: b: c", and turns `code` into the process's exit code.
     ///
     /// For whoever stops the error, usually `main`: everyone below passes it on without logging.

@@ -130,10 +130,17 @@ impl Installation {
     /// When the S3 server refuses one.
     pub fn upload(&self, folder: &Path, prefix: &str) -> Result<()> {
         let storage = self.kubectl().in_namespace(S3_NAMESPACE);
-        let forwarded = Forwarded::open(&storage, "service/s3", 7070)?;
+        let pods = storage.list("pods", None)?;
+        let pod = pods.iter().find(|pod| is_ready(pod)).context("the S3 server is not ready")?;
+        // Through the API server only where pods cannot be reached: that costs forty milliseconds a file.
+        let forwarded = if self.cluster.is_own() { None } else { Some(Forwarded::open(&storage, "service/s3", 7070)?) };
+        let address = match &forwarded {
+            Some(forwarded) => format!("127.0.0.1:{}", forwarded.port),
+            None => format!("{}:7070", pod["status"]["podIP"].as_str().context("a pod that is ready has an address")?),
+        };
         let mut command = self.cluster.command(&self.program("dragnet"));
         command.args(["corpus", "upload"]).arg(folder).arg(format!("s3://dragnet/{prefix}"));
-        command.env("AWS_ENDPOINT", format!("http://127.0.0.1:{}", forwarded.port)).env("AWS_ALLOW_HTTP", "true");
+        command.env("AWS_ENDPOINT", format!("http://{address}")).env("AWS_ALLOW_HTTP", "true");
         command
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", S3_ACCESS)

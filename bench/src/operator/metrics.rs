@@ -33,11 +33,6 @@ impl Metrics {
         self.of(REQUESTS).map(|(_, value)| value).sum()
     }
 
-    /// Those that keep or take the Lease.
-    pub(super) fn lease_requests(&self) -> f64 {
-        self.of(REQUESTS).filter(|(sample, _)| sample.contains("leases")).map(|(_, value)| value).sum()
-    }
-
     pub(super) fn requests_by_verb(&self, before: &Self) -> String {
         let grown = self.of(REQUESTS).map(|(sample, value)| (sample, value - before.0.get(sample).unwrap_or(&0.0)));
         let shown = grown.filter(|(_, count)| *count > 0.0).map(|(sample, count)| format!("{count} {sample}"));
@@ -86,24 +81,23 @@ mod tests {
     use super::*;
 
     const BEFORE: &str = "# TYPE dragnet_operator_api_requests counter
-dragnet_operator_api_requests_total{verb=\"get\",resource=\"leases\"} 5
-dragnet_operator_api_requests_total{verb=\"patch\",resource=\"pods\"} 2
+dragnet_operator_api_requests_total{verb=\"get\"} 5
+dragnet_operator_api_requests_total{verb=\"patch\"} 2
 dragnet_operator_reconcile_seconds_bucket{kind=\"Corpus\",le=\"0.1\"} 10
 dragnet_operator_reconcile_seconds_bucket{kind=\"Corpus\",le=\"1.0\"} 10
 dragnet_operator_reconcile_seconds_bucket{kind=\"Corpus\",le=\"+Inf\"} 10
 ";
-    const AFTER: &str = "dragnet_operator_api_requests_total{verb=\"get\",resource=\"leases\"} 15
-dragnet_operator_api_requests_total{verb=\"patch\",resource=\"pods\"} 6
+    const AFTER: &str = "dragnet_operator_api_requests_total{verb=\"get\"} 15
+dragnet_operator_api_requests_total{verb=\"patch\"} 6
 dragnet_operator_reconcile_seconds_bucket{kind=\"Corpus\",le=\"0.1\"} 100
 dragnet_operator_reconcile_seconds_bucket{kind=\"Corpus\",le=\"1.0\"} 110 # {trace_id=\"x\"} 0.5
 dragnet_operator_reconcile_seconds_bucket{kind=\"Corpus\",le=\"+Inf\"} 110
 ";
 
     #[test]
-    fn requests_are_added_up_and_those_for_the_lease_told_apart() {
+    fn requests_of_all_verbs_are_added_up() {
         let (before, after) = (Metrics::parse(BEFORE), Metrics::parse(AFTER));
         assert!((after.requests() - before.requests() - 14.0).abs() < f64::EPSILON);
-        assert!((after.lease_requests() - before.lease_requests() - 10.0).abs() < f64::EPSILON);
     }
 
     #[test]

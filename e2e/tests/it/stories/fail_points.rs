@@ -87,7 +87,14 @@ fn has_died(scene: &Scene<'_>) -> Result<bool> {
 
 /// Gives every operator a fail point, or none. Pods of before are gone when this returns.
 fn arm(scene: &Scene<'_>, point: &str) -> Result<()> {
-    let system = scene.world().kubectl().in_namespace(SYSTEM);
-    system.run(&["set", "env", "deployment/dragnet-operator", &format!("DRAGNET_FAIL_POINT={point}")])?;
-    system.run(&["rollout", "status", "deployment/dragnet-operator", "--timeout=60s"]).map(drop)
+    let world = scene.world();
+    let value = format!("extraEnv[0].value={point}");
+    let armed = ["extraEnv[0].name=DRAGNET_FAIL_POINT", value.as_str()];
+    let settings: &[&str] = if point.is_empty() { &[] } else { &armed };
+    world.install(&world.charts(), world.image(), settings)?;
+    world
+        .kubectl()
+        .in_namespace(SYSTEM)
+        .run(&["rollout", "status", "deployment/dragnet-operator", "--timeout=60s"])
+        .map(drop)
 }

@@ -45,9 +45,19 @@ impl Object {
 /// # Errors
 /// When a document is no YAML.
 pub fn documents(text: &str) -> Result<Vec<Object>> {
+    let mut texts = vec![String::new()];
+    for line in text.lines() {
+        match texts.last_mut() {
+            Some(text) if !line.starts_with("---") => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            Some(_) | None => texts.push(String::new()),
+        }
+    }
     let mut objects = Vec::new();
-    for document in text.split("\n---").map(|document| document.strip_prefix("---").unwrap_or(document)) {
-        let value: Value = yaml_serde::from_str(document).with_context(|| format!("no YAML:\n{document}"))?;
+    for text in texts {
+        let value: Value = yaml_serde::from_str(&text).with_context(|| format!("no YAML:\n{text}"))?;
         if !value.is_null() {
             objects.push(Object(value));
         }
@@ -71,4 +81,15 @@ pub fn files_below(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_keep_their_last_line_whole() {
+        let objects = documents("# only a comment\n---\na: |\n  text\n---\nb: 1\n").unwrap();
+        assert_eq!(objects, [Object(serde_json::json!({"a": "text\n"})), Object(serde_json::json!({"b": 1}))]);
+    }
 }

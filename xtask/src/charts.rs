@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! crates/crd ─► crds/*.yaml ─┬─► charts/dragnet-crds/templates/*.yaml
-//!                            └─► docs/custom-resources.md
+//!                            └─► docs/custom-resources.md (with conditions and their reasons)
 //! charts/*/values.yaml ────────► charts/*/README.md (the part between two marks)
 //! ```
 
+mod conditions;
 mod definitions;
 mod reference;
 mod values;
@@ -21,6 +22,7 @@ use crate::workspace::Workspace;
 const DEFINITIONS: &str = "crds";
 const CHARTS: &[&str] = &["charts/dragnet", "charts/dragnet-crds"];
 const TEMPLATES: &str = "charts/dragnet-crds/templates";
+const CONDITIONS: &str = "crates/crd/src/conditions.rs";
 const REFERENCE: &str = "docs/custom-resources.md";
 
 /// A file that is made here, as it should be.
@@ -65,7 +67,9 @@ fn all(root: &Path) -> Result<Vec<Made>> {
         let path = Path::new(TEMPLATES).join(&definition.file_name);
         made.push(Made { path, text: definition.template()? });
     }
-    made.push(Made { path: PathBuf::from(REFERENCE), text: reference::page(&definitions)? });
+    let source = fs::read_to_string(root.join(CONDITIONS)).with_context(|| format!("failed to read {CONDITIONS}"))?;
+    let text = reference::page(&definitions)? + &conditions::sections(&source)?;
+    made.push(Made { path: PathBuf::from(REFERENCE), text });
     for chart in CHARTS {
         let path = Path::new(chart).join("README.md");
         let text = |name: &str| {

@@ -9,6 +9,9 @@ use charts::Helm;
 
 use crate::SETS;
 
+/// Sets that are kept as files. The others differ from them in a few lines, and have tests that say which.
+const REVIEWED: &[&str] = &["default", "everything", "scoped", "bare"];
+
 #[test]
 fn helm_has_nothing_to_say_about_the_charts() {
     let Some(helm) = Helm::or_skip("helm_has_nothing_to_say_about_the_charts") else { return };
@@ -21,7 +24,7 @@ fn helm_has_nothing_to_say_about_the_charts() {
 fn what_is_rendered_is_what_was_reviewed() {
     let Some(helm) = Helm::or_skip("what_is_rendered_is_what_was_reviewed") else { return };
     let mut different = Vec::new();
-    for (name, chart, values) in SETS {
+    for (name, chart, values) in SETS.iter().filter(|(name, ..)| REVIEWED.contains(name)) {
         let mut rendered: Vec<String> = helm
             .template(chart, values)
             .unwrap()

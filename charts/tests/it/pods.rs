@@ -124,3 +124,21 @@ fn the_operator_runs_what_the_values_name() {
     assert_eq!(image(&[&by_digest]), both(&format!("dragnet@{digest}")), "a digest wins over a tag");
     assert_eq!(image(&[r#"operandImage="other:1""#]), ("dragnet:0.1.0".to_owned(), "other:1".to_owned()));
 }
+
+#[test]
+fn the_operator_knows_every_variable_that_it_is_given() {
+    let Some(helm) = Helm::or_skip("the_operator_knows_every_variable_that_it_is_given") else { return };
+    let root = helm.place().repository();
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let sources = ["operator/src/config.rs", "crates/telemetry/src/args.rs", "crates/telemetry/src/traced.rs"];
+    let known = sources.map(read).concat();
+    for (set, chart, values) in SETS {
+        for object in helm.template(chart, values).unwrap().iter().filter(|object| object.kind() == "Deployment") {
+            let variables = object.0["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+            for name in variables.iter().map(|variable| variable["name"].as_str().unwrap()) {
+                let is_the_users = name == "RUST_BACKTRACE";
+                assert!(is_the_users || known.contains(&format!("\"{name}\"")), "{set}: nobody reads {name}");
+            }
+        }
+    }
+}

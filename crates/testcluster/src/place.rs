@@ -89,6 +89,11 @@ impl Place {
         {
             return Some(format!("{missing} is missing: `make setup` installs it"));
         }
+        // Root in a container may be root in name only.
+        let unshared = Command::new("unshare").args(["--net", "--mount", "true"]).output();
+        if !unshared.is_ok_and(|output| output.status.success()) {
+            return Some("this machine lets its root make no network namespaces".to_owned());
+        }
         let programs = [
             "kubelet",
             "kube-proxy",

@@ -26,3 +26,29 @@ pub(crate) fn sequence(sequence: u32) -> String {
     format!("sequences/{sequence:06}.json")
 }
 pub(crate) const SEQUENCES: &str = "sequences";
+
+/// What machines that build one version together have made so far.
+pub(crate) const BUILDS: &str = "builds";
+
+pub(crate) fn build(id: &str) -> String {
+    format!("{BUILDS}/{id}")
+}
+
+pub(crate) fn part_file(id: &str, shard: u16, name: &str) -> String {
+    format!("{BUILDS}/{id}/{}/{name}", shard_folder(shard))
+}
+
+/// Written when all files of the shard are there.
+pub(crate) fn part(id: &str, shard: u16) -> String {
+    format!("{BUILDS}/{id}/{}.json", shard_folder(shard))
+}
+
+/// Written first by whoever finishes: the sequence number and the moment, so that a repeat takes the same.
+pub(crate) fn begun(id: &str) -> String {
+    format!("{BUILDS}/{id}/finish.json")
+}
+
+/// Kept when the rest is gone: which version came of it.
+pub(crate) fn finished(id: &str) -> String {
+    format!("finished/{id}.json")
+}

@@ -44,6 +44,18 @@ impl Store {
         self.upload(&path, file, progress).await
     }
 
+    /// Makes an object that has the content of another one, within this store: S3 copies by itself, up to 5 GB.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<(), Error> {
+        let failed = |source| Error::Put { key: to.to_owned(), source: Box::new(source) };
+        let (source, target) = (parse_key(from).map_err(failed)?, parse_key(to).map_err(failed)?);
+        if let (Some(source), Some(place_at)) = (self.local_path(from), self.local_path(to)) {
+            let placed = tokio::task::spawn_blocking(move || place(&source, &place_at)).await;
+            placed.map_err(io::Error::other).flatten().map_err(|error| failed(local_error(error)))?;
+            return self.sync_above(&target).await;
+        }
+        self.inner.objects.copy(&source, &target).await.map_err(failed)
+    }
+
     async fn upload(&self, key: &Key, path: &Path, progress: impl Fn(u64)) -> Result<u64, Error> {
         let failed = |source| Error::Put { key: key.to_string(), source: Box::new(source) };
         let unreadable = |source| Error::File { file: path.to_owned(), source };

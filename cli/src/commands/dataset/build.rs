@@ -1,12 +1,17 @@
 //! `dragnet dataset build`.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::{ArgGroup, ValueEnum};
 use dataset::{
-    Announced, MAX_SHARDS,
-    build::{Build, Built, Format, MIN_MEMORY, OnDuplicate, SourceFile, Value},
+    Announced, MAX_SHARDS, Repository,
+    build::{Build, Built, Format, MIN_MEMORY, OnDuplicate, Part, PartsId, SourceFile, Value},
     manifest::Builder,
 };
 use serde_json::json;
@@ -35,10 +40,16 @@ Examples:
   dragnet dataset build --from a.jsonl --from b.jsonl --key id --value-json --on-duplicate last \\
       --to file:///srv/datasets/users --no-announce
 
+Several machines can build one version: each builds a shard with --part, and one of them puts them together with --finish. \
+All name the same --build-id and say the same otherwise. Each step may be repeated.
+  dragnet dataset build --from rows/ --key id --value-json --shards 2 --to URL --build-id nightly-7 --part 0    here
+  dragnet dataset build --from rows/ --key id --value-json --shards 2 --to URL --build-id nightly-7 --part 1    there
+  dragnet dataset build --from rows/ --key id --value-json --shards 2 --to URL --build-id nightly-7 --finish
+
 s3:// reads AWS_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their kin from the environment.")]
 pub struct Args {
-    /// A file of rows: .parquet, .csv with a header, or .jsonl. Several are read one after another
-    #[arg(long, value_name = "FILE", required = true)]
+    /// A file of rows: .parquet, .csv with a header, or .jsonl. Or a folder of them. Several are read one after another
+    #[arg(long, value_name = "FILE", required_unless_present = "finish")]
     from: Vec<PathBuf>,
     /// What the files are, if their names do not say
     #[arg(long, value_name = "FORMAT")]
@@ -76,6 +87,18 @@ pub struct Args {
     /// Build only; servers go on with what they have
     #[arg(long)]
     no_announce: bool,
+    /// What several machines call the version that they build together
+    #[arg(long, value_name = "ID")]
+    build_id: Option<PartsId>,
+    /// Build one shard of it, counted from 0
+    #[arg(long, value_name = "SHARD", requires = "build_id", conflicts_with = "finish")]
+    part: Option<u16>,
+    /// Make the version of the shards that are built. Rows are not read any more
+    #[arg(long, requires = "build_id")]
+    finish: bool,
+    /// Write the answer as JSON to this file as well
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -96,10 +119,13 @@ enum OnDuplicateArg {
 }
 
 pub(super) async fn run(args: Args, ctx: &mut Context) -> Result<()> {
+    if args.build_id.is_some() && args.part.is_none() && !args.finish {
+        return Err(Usage("--build-id goes with --part, or with --finish".to_owned()).into());
+    }
     let repository = open(&args.to)?;
     let no_name = || Usage(format!("the last part of {} is no name for a dataset; give one with --name", args.to));
     let name = args.name.clone().or_else(|| repository.name().cloned()).ok_or_else(no_name)?;
-    let sources = sources(&args)?;
+    let sources = if args.finish { Vec::new() } else { sources(&args)? };
     let value = match args.value {
         Some(column) => Value::Column(column),
         None => Value::Json,
@@ -124,35 +150,96 @@ pub(super) async fn run(args: Args, ctx: &mut Context) -> Result<()> {
     };
     let bar = Bar::new(ctx.out.is_json());
     let (begin, on_step) = (Instant::now(), bar.clone());
+    let work = work(args.build_id, args.part);
     // Not to be left half done by a key press: what lies in the temporary folder goes with the future.
-    let built = tokio::select! {
-        built = build.run(&repository, Arc::new(move |step| on_step.step(step))) => built?,
+    let made = tokio::select! {
+        made = work.run(build, &repository, on_step) => made?,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.context("cannot wait for an interruption")?;
             return Err(anyhow!("interrupted; nothing was published"));
         }
     };
     drop(bar);
-    tell(&built, begin.elapsed(), ctx)
+    let took = begin.elapsed();
+    let answer = made.to_json(took);
+    if let Some(path) = &args.report {
+        fs::write(path, answer.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    match (ctx.out.is_json(), &made) {
+        (true, _) => ctx.out.object(&answer),
+        (false, Made::Version(built)) => tell(built, took, ctx),
+        (false, Made::Part(part)) => {
+            let (keys, size) = (plural(part.entry.keys, "key"), bytes(part.entry.bytes));
+            ctx.out.line(format!("shard {} is built: {keys} of {size}, in {}", part.entry.index, elapsed(took)))
+        }
+    }
+}
+
+/// What is asked for.
+enum Work {
+    Whole,
+    Part(PartsId, u16),
+    Finish(PartsId),
+}
+
+enum Made {
+    Version(Box<Built>),
+    Part(Part),
+}
+
+fn work(id: Option<PartsId>, part: Option<u16>) -> Work {
+    match (id, part) {
+        (Some(id), Some(shard)) => Work::Part(id, shard),
+        (Some(id), None) => Work::Finish(id),
+        (None, _) => Work::Whole,
+    }
+}
+
+impl Work {
+    async fn run(&self, build: Build, repository: &Repository, bar: Bar) -> Result<Made, dataset::build::Error> {
+        let on_step: dataset::build::OnStep = Arc::new(move |step| bar.step(step));
+        match self {
+            Self::Whole => build.run(repository, on_step).await.map(Box::new).map(Made::Version),
+            Self::Part(id, shard) => build.run_part(*shard, id, repository, on_step).await.map(Made::Part),
+            Self::Finish(id) => build.finish(id, repository).await.map(Box::new).map(Made::Version),
+        }
+    }
+}
+
+impl Made {
+    fn to_json(&self, took: Duration) -> serde_json::Value {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        match self {
+            Self::Version(built) => {
+                let manifest = built.manifest();
+                json!({
+                    "dataset": manifest.dataset,
+                    "version": manifest.version,
+                    "content_digest": manifest.content_digest,
+                    "keys": manifest.keys,
+                    "bytes": manifest.bytes,
+                    "file_bytes": manifest.file_bytes(),
+                    "shards": manifest.shards.len(),
+                    "rows": manifest.source.rows,
+                    "duplicate_rows": manifest.source.duplicate_rows,
+                    "announced": matches!(built.announced, Some(Announced::Current | Announced::Unchanged)),
+                    "took_ms": took_ms,
+                })
+            }
+            Self::Part(Part { entry, rows }) => json!({
+                "shard": entry.index,
+                "keys": entry.keys,
+                "bytes": entry.bytes,
+                "file_bytes": entry.file_bytes(),
+                "rows": rows,
+                "took_ms": took_ms,
+            }),
+        }
+    }
 }
 
 fn tell(built: &Built, took: Duration, ctx: &mut Context) -> Result<()> {
     let manifest = &built.manifest;
-    if ctx.out.is_json() {
-        return ctx.out.object(&json!({
-            "dataset": manifest.dataset,
-            "version": manifest.version,
-            "content_digest": manifest.content_digest,
-            "keys": manifest.keys,
-            "bytes": manifest.bytes,
-            "file_bytes": manifest.file_bytes(),
-            "shards": manifest.shards.len(),
-            "rows": manifest.source.rows,
-            "duplicate_rows": manifest.source.duplicate_rows,
-            "announced": matches!(built.announced, Some(Announced::Current | Announced::Unchanged)),
-            "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        }));
-    }
     let shards = plural(manifest.shards.len() as u64, "shard");
     let speed = rate(manifest.bytes, took);
     let (keys, size) = (plural(manifest.keys, "key"), bytes(manifest.bytes));
@@ -169,7 +256,7 @@ fn tell(built: &Built, took: Duration, ctx: &mut Context) -> Result<()> {
 }
 
 fn sources(args: &Args) -> Result<Vec<SourceFile>> {
-    let source = |path: &PathBuf| {
+    let source = |path: &Path| -> Result<SourceFile> {
         let format = match args.format {
             Some(FormatArg::Parquet) => Some(Format::Parquet),
             Some(FormatArg::Csv) => Some(Format::Csv),
@@ -178,9 +265,32 @@ fn sources(args: &Args) -> Result<Vec<SourceFile>> {
         };
         let unknown =
             || Usage(format!("{} ends neither in .parquet nor .csv nor .jsonl; say --format", path.display()));
-        Ok(SourceFile { path: path.clone(), format: format.ok_or_else(unknown)? })
+        Ok(SourceFile { path: path.to_owned(), format: format.ok_or_else(unknown)? })
     };
-    args.from.iter().map(source).collect()
+    let mut sources = Vec::new();
+    for path in &args.from {
+        if !path.is_dir() {
+            sources.push(source(path)?);
+            continue;
+        }
+        for file in files_in(path).with_context(|| format!("cannot list {}", path.display()))? {
+            sources.push(source(&file)?);
+        }
+    }
+    Ok(sources)
+}
+
+/// The files right in a folder, by name; hidden ones are none.
+fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
 }
 
 fn memory(text: &str) -> Result<u64, String> {

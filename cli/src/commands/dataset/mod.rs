@@ -2,6 +2,7 @@
 
 mod announcement;
 mod build;
+mod fetch;
 mod list;
 mod lookup;
 mod progress;
@@ -22,6 +23,8 @@ use super::Context;
 pub enum Command {
     /// Build a version from a file, and announce it
     Build(Box<build::Args>),
+    /// Copy files of rows from object storage to a folder
+    Fetch(fetch::Args),
     /// List the versions, and which of them is announced, pinned or bad
     #[command(after_help = "\
 Examples:
@@ -65,6 +68,7 @@ Example:
 pub async fn run(command: Command, ctx: &mut Context) -> Result<()> {
     match command {
         Command::Build(args) => build::run(*args, ctx).await,
+        Command::Fetch(args) => fetch::run(args, ctx).await,
         Command::List { url } => list::run(&url, ctx).await,
         Command::Show(args) => show::run(args, ctx).await,
         Command::Get(args) => lookup::run(args, ctx).await,

@@ -45,6 +45,12 @@ pub enum Error {
     Taken { version: crate::VersionId },
     #[error("version {version} is built, but it could not be announced; `dragnet dataset announce` does that alone")]
     NotAnnounced { version: crate::VersionId, source: Box<repository::Error> },
+    #[error("shard {shard} of build {build} is not there yet; {of} are wanted")]
+    PartMissing { build: super::PartsId, shard: u16, of: u16 },
+    #[error("what is there of shard {shard} of build {build} makes no sense")]
+    PartBroken { build: super::PartsId, shard: u16, source: serde_json::Error },
+    #[error("there is no shard {shard}: the build has {of}, counted from 0")]
+    NoSuchShard { shard: u16, of: u16 },
     #[error("the build was stopped")]
     Stopped,
     /// Only our own mistake can cause it.

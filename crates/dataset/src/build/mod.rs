@@ -4,9 +4,11 @@
 //! source ──rows──► sort (arenas in memory, runs on disk) ──sorted rows of one shard──► shards ──► publish
 //! ```
 //! One thread reads, one sorts, then each core writes one shard at a time. Memory is bounded by [`Build::memory`].
+//! Machines can divide the shards among themselves, see [`Build::run_part`].
 //! Nothing is visible in object storage before the manifest is, and that is written last.
 
 mod error;
+mod parts;
 mod publish;
 mod shards;
 mod sort;
@@ -24,6 +26,7 @@ use tempfile::TempDir;
 use types::{Name, Timestamp};
 
 pub use error::{Error, Place, Problem};
+pub use parts::{Part, PartsId, PartsIdError};
 pub use publish::Built;
 pub use source::Format;
 
@@ -105,21 +108,29 @@ impl Build {
         let parent = repository.announcement().await?.target();
         let folder = self.temp_folder(repository)?;
         let build = Arc::new(self);
-        let stop = Stop::default();
-        let prepared = {
-            let (build, stop, on_step) = (Arc::clone(&build), Arc::clone(&stop.0), Arc::clone(&on_step));
-            // The folder goes with the thread that fills it, and is gone when that ends early.
-            tokio::task::spawn_blocking(move || {
-                let sorted = sort::sort(&build, folder.path(), &on_step, &stop)?;
-                let ready = shards::write(&build, sorted, folder.path(), &on_step, &stop)?;
-                Ok::<_, Error>((ready, folder))
-            })
-        };
-        let (ready, folder) = prepared.await.map_err(|_| Error::Panicked)??;
+        let (ready, folder) = build.prepare(None, folder, &on_step).await?;
         let built = publish::publish(repository, &build, ready, parent, folder.path(), &on_step).await;
         // Removing many files takes a moment.
         let _ = tokio::task::spawn_blocking(move || drop(folder)).await;
         built
+    }
+
+    /// Reads, sorts and writes to the local disk: all shards, or one.
+    async fn prepare(
+        self: &Arc<Self>,
+        only: Option<u16>,
+        folder: TempDir,
+        on_step: &OnStep,
+    ) -> Result<(shards::Ready, TempDir), Error> {
+        let stop = Stop::default();
+        let (build, stopped, on_step) = (Arc::clone(self), Arc::clone(&stop.0), Arc::clone(on_step));
+        // The folder goes with the thread that fills it, and is gone when that ends early.
+        let prepared = tokio::task::spawn_blocking(move || {
+            let sorted = sort::sort(&build, only, folder.path(), &on_step, &stopped)?;
+            let ready = shards::write(&build, only, sorted, folder.path(), &on_step, &stopped)?;
+            Ok::<_, Error>((ready, folder))
+        });
+        prepared.await.map_err(|_| Error::Panicked)?
     }
 
     fn temp_folder(&self, repository: &Repository) -> Result<TempDir, Error> {

@@ -36,17 +36,13 @@ pub(super) async fn publish(
         return Err(error);
     }
     let announced = match build.announce {
-        true => {
-            let announced = repository.announce_built(manifest.version).await;
-            let version = manifest.version;
-            Some(announced.map_err(|source| Error::NotAnnounced { version, source: Box::new(source) })?)
-        }
+        true => Some(announce(repository, manifest.version).await?),
         false => None,
     };
     Ok(Built { manifest, announced })
 }
 
-fn manifest(
+pub(super) fn manifest(
     build: &Build,
     ready: Ready,
     parent: Option<VersionId>,
@@ -93,8 +89,19 @@ async fn upload(repository: &Repository, manifest: &Manifest, folder: &Path, on_
             store.put_file(&layout::file(version, shard.index, &file.name), &path, progress).await?;
         }
     }
+    put_manifest(repository, manifest).await
+}
+
+/// The last object of a version: with it the version exists.
+pub(super) async fn put_manifest(repository: &Repository, manifest: &Manifest) -> Result<(), Error> {
+    let (store, version) = (repository.store(), manifest.version);
     let (key, json) = (layout::manifest(version), manifest.to_json());
     let is_new = store.put_new(&key, json.clone().into()).await?;
     // After a lost answer the client asked again and met its own manifest.
     if is_new || store.get(&key).await? == json { Ok(()) } else { Err(Error::Taken { version }) }
+}
+
+pub(super) async fn announce(repository: &Repository, version: VersionId) -> Result<Announced, Error> {
+    let announced = repository.announce_built(version).await;
+    announced.map_err(|source| Error::NotAnnounced { version, source: Box::new(source) })
 }

@@ -30,29 +30,31 @@ pub(super) struct Ready {
     pub(super) rows: u64,
 }
 
-/// Writes every shard below `folder`, as many at a time as there are cores.
+/// Writes every shard below `folder`, or only one, as many at a time as there are cores.
 pub(super) fn write(
     build: &Build,
+    only: Option<u16>,
     sorted: Sorted,
     folder: &Path,
     on_step: &OnStep,
     stop: &AtomicBool,
 ) -> Result<Ready, Error> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(usize::from(build.shards));
-    let next = AtomicU16::new(0);
+    let (first, end) = only.map_or((0, build.shards), |only| (only, only + 1));
+    let threads = cores.min(usize::from(end - first));
+    let next = AtomicU16::new(first);
     let progress = Progress { written: AtomicU64::new(0), of: sorted.rows, on_step, stop };
     let results: Mutex<Vec<Result<ShardEntry, Error>>> = Mutex::default();
     let options = WriteOptions::default();
     let work = || {
         loop {
             let shard = next.fetch_add(1, Ordering::Relaxed);
-            if shard >= build.shards {
+            if shard >= end {
                 return;
             }
             let written = write_one(build, &sorted, shard, folder, threads, &options, &progress);
             if written.is_err() {
-                next.store(build.shards, Ordering::Relaxed); // the others need not begin any more
+                next.store(end, Ordering::Relaxed); // the others need not begin any more
             }
             results.lock().unwrap_or_else(PoisonError::into_inner).push(written);
         }

@@ -8,6 +8,7 @@ mod disk;
 mod fetching;
 mod lies;
 mod lifecycle;
+mod parts;
 mod s3;
 mod sources;
 mod world;

@@ -41,8 +41,14 @@ pub(super) struct Sorted {
     first_rows: Vec<u64>,
 }
 
-/// Reads and sorts all sources. `folder` takes the runs.
-pub(super) fn sort(build: &Build, folder: &Path, on_step: &OnStep, stop: &AtomicBool) -> Result<Sorted, Error> {
+/// Reads and sorts all sources, or of them the rows of one shard. `folder` takes the runs.
+pub(super) fn sort(
+    build: &Build,
+    only: Option<u16>,
+    folder: &Path,
+    on_step: &OnStep,
+    stop: &AtomicBool,
+) -> Result<Sorted, Error> {
     let memory = build.memory.max(MIN_MEMORY);
     // Two arenas, and a rest for what reading and writing need.
     let arena_bytes = memory / 20 * 9;
@@ -53,13 +59,14 @@ pub(super) fn sort(build: &Build, folder: &Path, on_step: &OnStep, stop: &Atomic
             empty.send(Arena::new(arena_bytes)).expect("the other end is right here");
         }
         let sorter = scope.spawn(move || sort_runs(&to_sort, &empty, folder));
-        let read = fill(build, on_step, stop, &full, &to_fill);
+        let read = fill(build, only, on_step, stop, &full, &to_fill);
         drop(full); // the sorter's sign to end
         let sorted = sorter.join().map_err(|_| Error::Panicked)?;
         // A sorter that failed closed its channels, and so ended the reading; its error is the cause.
         let mut runs = sorted?;
-        let Filled { rest, rows, first_rows } = read?.ok_or(Error::Panicked)?;
-        if rows == 0 {
+        let Filled { rest, rows, read, first_rows } = read?.ok_or(Error::Panicked)?;
+        // A shard of its own may have none of the rows.
+        if read == 0 {
             return Err(Error::NoRows);
         }
         if !rest.is_empty() {
@@ -75,13 +82,16 @@ pub(super) fn sort(build: &Build, folder: &Path, on_step: &OnStep, stop: &Atomic
 
 struct Filled {
     rest: Arena,
+    /// Rows that are wanted, of those that were read.
     rows: u64,
+    read: u64,
     first_rows: Vec<u64>,
 }
 
 /// Fills arenas. `None` if the sorter is gone.
 fn fill(
     build: &Build,
+    only: Option<u16>,
     on_step: &OnStep,
     stop: &AtomicBool,
     full: &SyncSender<Arena>,
@@ -91,12 +101,21 @@ fn fill(
     let shard_of_slot = shard_of_slot(build.shards);
     let Ok(mut arena) = to_fill.recv() else { return Ok(None) };
     // Files may have lines without a row, so numbers go up in steps; `rows` counts.
-    let (mut rows, mut number) = (0, 0);
+    let (mut rows, mut all_rows, mut number) = (0, 0, 0);
     let mut first_rows = Vec::with_capacity(build.sources.len());
     let mut is_alone = false;
     let read = source::read(build, &**on_step, |source, row, key, value| {
         while first_rows.len() <= source {
             first_rows.push(number);
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Stopped);
+        }
+        all_rows += 1;
+        number = first_rows[source] + row;
+        let shard = shard_of_slot[usize::from(slotting.slot(key))];
+        if only.is_some_and(|only| only != shard) {
+            return Ok(());
         }
         if !arena.has_room(key, value) {
             let Ok(next) = swap(&mut arena, full, to_fill) else {
@@ -105,19 +124,15 @@ fn fill(
             };
             arena = next;
         }
-        if stop.load(Ordering::Relaxed) {
-            return Err(Error::Stopped);
-        }
         rows += 1;
-        number = first_rows[source] + row;
-        arena.push(shard_of_slot[usize::from(slotting.slot(key))], key, value, number);
+        arena.push(shard, key, value, number);
         Ok(())
     });
     if is_alone {
         return Ok(None);
     }
     read?;
-    Ok(Some(Filled { rest: arena, rows, first_rows }))
+    Ok(Some(Filled { rest: arena, rows, read: all_rows, first_rows }))
 }
 
 fn swap(arena: &mut Arena, full: &SyncSender<Arena>, to_fill: &Receiver<Arena>) -> Result<Arena, ()> {

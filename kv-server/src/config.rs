@@ -11,6 +11,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use dataset::{MAX_SHARDS, SlotRange};
+use types::Digest;
 use url::Url;
 
 use crate::{
@@ -19,6 +21,9 @@ use crate::{
     shared::{MutationError, Password},
     units::{parse_bytes, parse_duration},
 };
+
+/// As Redis Cluster has them.
+const NODE_ID_DIGITS: usize = 40;
 
 /// Serves datasets over the Redis protocol, read-only.
 ///
@@ -97,7 +102,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "cluster_node")]
     pub cluster_topology: Option<PathBuf>,
 
-    /// This node's id in the topology: 40 hex digits
+    /// This node's id in the topology: 40 hex digits, or name:NAME for those that the SHA-256 of the name begins with
     #[arg(long, env = "DRAGNET_KV_CLUSTER_NODE", value_name = "ID")]
     pub cluster_node: Option<String>,
 
@@ -105,7 +110,8 @@ pub struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     pub announce: Option<String>,
 
-    /// Shards to hold, such as 0,2-3 [default: all]
+    /// Shards to hold, such as 0,2-3; or part:I/N for the keys of the Ith of N equal parts, where N follows on N-1 with 0 again
+    /// [default: all]
     #[arg(long, env = "DRAGNET_KV_SHARDS", value_name = "LIST")]
     pub shards: Option<String>,
 
@@ -260,10 +266,7 @@ impl Config {
         if let (Some(spec), None) = (stored, &data_dir) {
             return Err(Error::DataDir { dataset: spec.name.clone() });
         }
-        let is_id = |id: &String| id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !cluster_node.as_ref().is_none_or(is_id) {
-            return Err(Error::NodeId);
-        }
+        let cluster_node = cluster_node.map(|text| node_id(&text)).transpose()?;
         let threads = match threads {
             Some(threads) => threads.get(),
             None => std::thread::available_parallelism().map_err(Error::Cpus)?.get(),
@@ -286,7 +289,7 @@ impl Config {
             password: password_file.map(read_password).transpose()?,
             mutation_error,
             cluster_topology,
-            cluster_node: cluster_node.map(|id| id.to_ascii_lowercase()),
+            cluster_node,
             announce: announce.map(host_and_port).transpose()?,
             versions: versions.to_config(shards.clone()),
             shards,
@@ -375,8 +378,26 @@ fn host_and_port(text: String) -> Result<(String, u16), Error> {
     parts.filter(|(host, port)| !host.is_empty() && *port > 0).ok_or(Error::Announce { text })
 }
 
+/// As written, or made of a name, so that whoever writes the topology can work it out.
+fn node_id(text: &str) -> Result<String, Error> {
+    if let Some(name) = text.strip_prefix("name:").filter(|name| !name.is_empty()) {
+        return Ok(Digest::of(name.as_bytes()).to_string()[..NODE_ID_DIGITS].to_owned());
+    }
+    let is_id = text.len() == NODE_ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { Ok(text.to_ascii_lowercase()) } else { Err(Error::NodeId) }
+}
+
 fn shard_list(text: &str) -> Result<Wanted, Error> {
     let refused = || Error::Shards { text: text.to_owned() };
+    if let Some(part) = text.strip_prefix("part:") {
+        let (index, of) = part.split_once('/').ok_or_else(refused)?;
+        let (index, of): (u32, u16) = (index.parse().map_err(|_| refused())?, of.parse().map_err(|_| refused())?);
+        if !(1..=MAX_SHARDS).contains(&of) {
+            return Err(refused());
+        }
+        let index = u16::try_from(index % u32::from(of)).map_err(|_| refused())?;
+        return Ok(Wanted::Slots(SlotRange::of_shard(index, of)));
+    }
     let mut indexes = BTreeSet::new();
     for piece in text.split(',') {
         let (first, last) = piece.split_once('-').unwrap_or((piece, piece));

@@ -59,8 +59,8 @@ impl Access {
         if !reads && headers.contains_key(header::ORIGIN) {
             return Err(Refusal::forbidden("requests of web pages are refused"));
         }
-        // Probes of an orchestrator carry no secrets, and these two tell none.
-        if matches!(request.uri().path(), "/healthz" | "/readyz") {
+        // Probes and scrapers of an orchestrator carry no secrets, and what they ask for tells none.
+        if reads && matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics") {
             return Ok(());
         }
         match &self.token {
@@ -116,9 +116,10 @@ mod tests {
             (Some("Bearer sixteen-characters"), None),
         ] {
             let headers: Vec<_> = header.map(|value| ("authorization", value)).into_iter().collect();
-            assert_eq!(ask(&closed, "GET", "/metrics", &headers), expected, "{header:?}");
+            assert_eq!(ask(&closed, "GET", "/datasets", &headers), expected, "{header:?}");
         }
         assert_eq!(ask(&closed, "GET", "/readyz", &[]), None);
+        assert_eq!(ask(&closed, "GET", "/metrics", &[]), None);
     }
 
     #[test]

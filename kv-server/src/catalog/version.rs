@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use dataset::{Manifest, VersionId};
+use dataset::{Manifest, SlotRange, VersionId};
 use resp::{HASH_SLOTS, hash_slot};
 use shard::{InMemory, OpenOptions, Residence, Shard};
 
@@ -26,13 +26,17 @@ pub enum Wanted {
     #[default]
     All,
     Only(BTreeSet<u32>),
+    /// Those with keys of these hash slots, however many shards a version has.
+    Slots(SlotRange),
 }
 
 impl Wanted {
-    pub fn contains(&self, index: u32) -> bool {
+    /// Whether shard `index`, which has these hash slots, is one of them.
+    pub fn contains(&self, index: u32, slots: SlotRange) -> bool {
         match self {
             Self::All => true,
             Self::Only(indexes) => indexes.contains(&index),
+            Self::Slots(wanted) => slots.first <= wanted.last && wanted.first <= slots.last,
         }
     }
 }
@@ -85,7 +89,16 @@ impl Version {
         beside: u64,
     ) -> Result<Self, OpenError> {
         let planned = plan(folder, manifest.as_deref())?;
-        let held = |index: u32| manifest.is_none() || wanted.contains(index);
+        let firsts = std::iter::once(0).chain(planned.iter().map(|(_, _, last_slot)| last_slot.saturating_add(1)));
+        let slots: Vec<_> =
+            firsts.zip(&planned).map(|(first, (_, _, last))| SlotRange { first, last: *last }).collect();
+        let wanted: BTreeSet<u32> = planned
+            .iter()
+            .zip(slots)
+            .filter(|((index, ..), slots)| manifest.is_none() || wanted.contains(*index, *slots))
+            .map(|((index, ..), _)| *index)
+            .collect();
+        let held = |index: u32| wanted.contains(&index);
         let mut bytes = 0;
         for (_, folder, _) in planned.iter().filter(|(index, ..)| held(*index)) {
             bytes += shard::bytes_in(folder).map_err(|source| OpenError::Look { folder: folder.clone(), source })?;

@@ -43,6 +43,29 @@ fn shards_are_numbers_and_ranges() {
 }
 
 #[test]
+fn a_part_of_the_keys_is_counted_on_and_on() {
+    let part = |text| shard_list(text).unwrap();
+    assert_eq!(part("part:1/2"), Wanted::Slots(SlotRange { first: 8192, last: 16_383 }));
+    assert_eq!(part("part:5/2"), part("part:1/2"));
+    let upper = part("part:1/2");
+    let held: Vec<_> =
+        (0..4).filter(|index| upper.contains(u32::from(*index), SlotRange::of_shard(*index, 4))).collect();
+    assert_eq!(held, [2, 3], "of a version with four shards");
+    assert!(upper.contains(0, SlotRange::ALL), "of a version with one");
+    for text in ["part:", "part:0", "part:0/0", "part:a/2", "part:0/70000"] {
+        assert!(matches!(shard_list(text), Err(Error::Shards { .. })), "{text:?}");
+    }
+}
+
+#[test]
+fn a_node_is_known_by_its_name() {
+    let id = node_id("name:packages-kv-0").unwrap();
+    assert_eq!(id, Digest::of(b"packages-kv-0").to_string()[..40]);
+    assert_eq!(node_id(&"A".repeat(40)).unwrap(), "a".repeat(40));
+    assert!(node_id("name:").is_err());
+}
+
+#[test]
 fn a_password_is_the_first_line_and_never_printed() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "secret\r\nmore").unwrap();

@@ -18,7 +18,7 @@ use crate::catalog::Wanted;
 
 /// The shards that this server holds, of the version's.
 pub(crate) fn wanted<'a>(manifest: &'a Manifest, wanted: &'a Wanted) -> impl Iterator<Item = &'a ShardEntry> {
-    manifest.shards.iter().filter(|shard| wanted.contains(shard.index.into()))
+    manifest.shards.iter().filter(|shard| wanted.contains(shard.index.into(), shard.slots))
 }
 
 /// Reads every file and every record of a version's folder, and notes that it did.

@@ -28,28 +28,26 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
-{{- define "dragnet.labels" -}}
+{{- define "dragnet.ownLabels" -}}
 {{ include "dragnet.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: dragnet
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
-{{/* The whole of `metadata` but the name: (list . "annotations to add as YAML, or empty" "labels to add"). */}}
+{{/* Ours, and those of (list . labels-to-add), of which none can replace one of ours: selectors and policies rely on them. */}}
+{{- define "dragnet.labels" -}}
+{{- $root := index . 0 -}}
+{{- toYaml (merge (include "dragnet.ownLabels" $root | fromYaml) (index . 1) $root.Values.commonLabels) -}}
+{{- end -}}
+
+{{/* The whole of `metadata` but the name: (list . annotations-to-add labels-to-add). */}}
 {{- define "dragnet.metadata" -}}
 {{- $root := index . 0 -}}
-{{- $annotations := merge (dict) (index . 1) $root.Values.commonAnnotations -}}
-{{- $labels := merge (dict) (index . 2) -}}
 labels:
-  {{- include "dragnet.labels" $root | nindent 2 }}
-  {{- with $labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- with $annotations }}
+  {{- include "dragnet.labels" (list $root (index . 2)) | nindent 2 }}
+{{- with merge (dict) (index . 1) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -77,3 +77,18 @@ fn everything_is_labelled_as_of_this_chart() {
         }
     }
 }
+
+#[test]
+fn no_label_of_a_user_replaces_one_that_selectors_rely_on() {
+    let Some(helm) = Helm::or_skip("no_label_of_a_user_replaces_one_that_selectors_rely_on") else { return };
+    let mine = r#"{"app.kubernetes.io/name":"mine","app.kubernetes.io/part-of":"mine","team":"security"}"#;
+    let objects = helm.template("dragnet", &[&format!("commonLabels={mine}"), &format!("podLabels={mine}")]).unwrap();
+    let operator = objects.iter().find(|object| object.kind() == "Deployment").unwrap();
+    for labels in [&operator.0["metadata"]["labels"], &operator.0["spec"]["template"]["metadata"]["labels"]] {
+        let label = |key: &str| labels[key].as_str().unwrap().to_owned();
+        assert_eq!(
+            [label("app.kubernetes.io/name"), label("app.kubernetes.io/part-of"), label("team")],
+            ["dragnet", "dragnet", "security"]
+        );
+    }
+}

@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 mod golden;
+mod links;
 mod monitoring;
 mod notes;
 mod permissions;
 mod pods;
 mod policies;
 mod quickstart;
+mod server;
 mod validation;
 mod values;
 mod webhook;

@@ -157,7 +157,7 @@ pub struct Build {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// Share of the servers that serve it first, in percent, at least one of each shard; 100 for all at once.
+    /// Share of the servers that serve it first, in percent, at least one; 100 for all at once.
     #[serde(default = "quarter")]
     #[x_kube(validation = ("self >= 1 && self <= 100", "rollout.canaryPercent must be between 1 and 100"))]
     pub canary_percent: i32,
@@ -273,8 +273,7 @@ pub struct BadVersion {
 pub struct RolloutStatus {
     pub version: String,
     /// The version before, to which it goes back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
+    pub from: String,
     pub phase: Phase,
     /// When this phase began.
     pub since: String,
@@ -304,8 +303,10 @@ pub enum Phase {
     /// Servers fetch and verify the version, and serve the one before.
     #[default]
     Preparing,
-    /// The first servers switch to it and serve it; the others wait.
+    /// The first servers switch to it.
     Canary,
+    /// They serve it, and the others wait.
+    Waiting,
     /// The others follow.
     Everywhere,
     /// It went wrong, and the servers go back.
@@ -332,6 +333,9 @@ pub struct BuildStatus {
     /// The same for people: `3/4`, `finishing`, `done` or `failed`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub progress: String,
+    /// Bytes of keys and values in that version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -427,6 +431,8 @@ mod tests {
         assert!(refusal(|spec| spec.rollout.wait = Span("169h".into())).contains("rollout.wait"));
         assert!(refusal(|spec| spec.shards = 65).contains("between 1 and 64"));
         assert!(refusal(|spec| spec.keep = 1).contains("needed for going back"));
-        assert!(refusal(|spec| (spec.source, spec.build) = (None, Some(Build::default()))).contains("there is no source"));
+        assert!(
+            refusal(|spec| (spec.source, spec.build) = (None, Some(Build::default()))).contains("there is no source")
+        );
     }
 }

@@ -169,6 +169,17 @@ impl Cell {
         self.ask(request, async |mut client, request| client.put_corpus(request).await).await
     }
 
+    /// A corpus that is not there is no error.
+    pub(crate) async fn delete_corpus(&self, name: &str) -> Result<(), Error> {
+        let request = v1::DeleteCorpusRequest { key: Some(self.wire_key(name)) };
+        let answer = self.ask(request, async |mut client, request| client.delete_corpus(request).await).await;
+        match answer {
+            Ok(v1::DeleteCorpusResponse { .. }) => Ok(()),
+            Err(error) if error.is(Code::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) async fn corpora(&self) -> Result<BTreeMap<String, v1::Corpus>, Error> {
         let request = v1::ListCorporaRequest { tenant: self.key.namespace.clone() };
         let answer = self.ask(request, async |mut client, request| client.list_corpora(request).await).await?;

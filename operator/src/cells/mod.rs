@@ -118,3 +118,6 @@ impl Feeds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,21 +6,23 @@ use std::{
     time::Duration,
 };
 
-use crd::{BatchDataset, Corpus, Kind, reason};
+use crd::{Corpus, Kind, reason};
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
-use kube::{Api, ResourceExt as _, runtime::reflector::ObjectRef};
+use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use protocol::v1;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::plan::{Known, State, is_same, request, status};
 use crate::{
-    cells::{self, Cell, Cells, Resolved},
+    cells::{self, Cell, Cells, Resolved, finalizer},
     frame::{self, Context, Error, Outcome, conditions},
     judgement::Judgement,
 };
 
+/// A corpus that is deleted is given up by the cluster first: else it would be listed for ever.
+const FINALIZER: &str = "dragnet.dev/give-up";
 /// Until the feed tells what it knows of a corpus that was put just now.
 const SOON: Duration = Duration::from_secs(5);
 /// While something is missing that nobody here watches.
@@ -45,16 +47,17 @@ pub(crate) async fn run(
 
 async fn reconcile(corpus: &Corpus, ctx: &Context, cells: &Cells, put: &Put) -> Result<Outcome, Error> {
     let key = (corpus.namespace().unwrap_or_default(), corpus.name_any());
-    if corpus.metadata.deletion_timestamp.is_some() {
-        cells.withdraw_corpus(&key.0, &key.1);
-        put.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        return Ok(Outcome::Later);
-    }
-    cells.declare_corpus(&key.0, &key.1);
     let before = corpus.status.clone().unwrap_or_default();
     let reference = corpus.spec.orchestrator_ref.as_ref();
     let resolved = cells::resolve(ctx, cells, &key.0, reference, before.orchestrator.as_deref());
-    let missing = missing_datasets(corpus, &key.0, ctx).await?;
+    if corpus.metadata.deletion_timestamp.is_some() {
+        cells.withdraw_corpus(&key.0, &key.1);
+        put.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        return give_up(corpus, before.orchestrator.is_some(), resolved.ok(), ctx).await;
+    }
+    finalizer::add(ctx, corpus, FINALIZER).await?;
+    cells.declare_corpus(&key.0, &key.1);
+    let missing = missing_datasets(corpus, &key.0, ctx);
     let known = |orchestrator, state| Known {
         spec: &corpus.spec,
         generation: corpus.metadata.generation,
@@ -96,8 +99,7 @@ async fn reconcile(corpus: &Corpus, ctx: &Context, cells: &Cells, put: &Put) -> 
     status.conditions =
         conditions::merge(Kind::Corpus, &before.conditions, &judgements, corpus.metadata.generation, Timestamp::now());
     frame::status::write(ctx, Kind::Corpus, corpus, corpus.status.as_ref(), &status).await?;
-    let is_new = status.files == 0 || is_silent;
-    Ok(match (waits, is_new) {
+    Ok(match (waits, is_silent) {
         (_, true) => Outcome::After(SOON),
         (true, false) => Outcome::After(MISSING),
         (false, false) => Outcome::Later,
@@ -159,15 +161,32 @@ async fn bring(
 }
 
 /// Datasets that the spec names, and nobody has made.
-async fn missing_datasets(corpus: &Corpus, namespace: &str, ctx: &Context) -> Result<Vec<String>, Error> {
-    let datasets: Api<BatchDataset> = Api::namespaced(ctx.client.clone(), namespace);
-    let mut missing = Vec::new();
-    for name in &corpus.spec.datasets {
-        ctx.metrics.request("get");
-        let found = datasets.get_metadata_opt(name).await;
-        if found.map_err(Error::api(format!("look for BatchDataset {name}")))?.is_none() {
-            missing.push(name.clone());
+fn missing_datasets(corpus: &Corpus, namespace: &str, ctx: &Context) -> Vec<String> {
+    let is_missing = |name: &&String| ctx.datasets.get(namespace, name).is_none();
+    corpus.spec.datasets.iter().filter(is_missing).cloned().collect()
+}
+
+/// The resource is being deleted: its files are not listed any more, and rulesets do not hunt in it.
+async fn give_up(corpus: &Corpus, was_kept: bool, resolved: Option<Resolved>, ctx: &Context) -> Result<Outcome, Error> {
+    // An Orchestrator that goes as well takes the corpus with it.
+    if let Some(Resolved { name, is_going: false, cell }) = resolved {
+        match cell.delete_corpus(&corpus.name_any()).await {
+            Ok(()) => {}
+            // It never was there, as far as anybody knows.
+            Err(cells::Error::Unreachable(_)) if !was_kept => {}
+            Err(cells::Error::Unreachable(_)) => {
+                let note = format!(
+                    "the corpus cannot be given up while Orchestrator {name} does not answer; it is tried again. To let the \
+                     resource go anyway, remove its finalizer {FINALIZER}"
+                );
+                ctx.warn(corpus, reason::ORCHESTRATOR_UNREACHABLE, note).await;
+                return Ok(Outcome::After(MISSING));
+            }
+            Err(error @ cells::Error::Refused { .. }) => {
+                warn!(corpus = corpus.name_any(), %error, "the corpus cannot be given up");
+            }
         }
     }
-    Ok(missing)
+    finalizer::remove(ctx, corpus, FINALIZER).await?;
+    Ok(Outcome::Later)
 }

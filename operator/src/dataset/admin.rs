@@ -12,8 +12,10 @@ use super::{
     topology::Topology,
 };
 
-/// A server answers from memory; a switch may take a moment.
+/// A server answers from memory.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A server that is told to switch answers when it has, or after 10 s.
+const SWITCH_PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -40,12 +42,18 @@ struct Answer {
     serving: Option<String>,
     opened: BTreeSet<String>,
     ready: Option<String>,
+    order: Option<Order>,
     state: String,
     keys: u64,
     announced: Option<String>,
     pinned: Option<String>,
     bad: BTreeSet<String>,
     last_error: Option<LastError>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Order {
+    version: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,6 +88,7 @@ impl Admin {
         Ok(Seen {
             serving: answer.serving,
             prepared,
+            ordered: answer.order.map(|order| order.version),
             state: answer.state,
             keys: i64::try_from(answer.keys).unwrap_or(i64::MAX),
             announced,
@@ -114,9 +123,9 @@ impl Admin {
         let silent = |source| Error::Silent { host: host.to_owned(), source };
         let mut request = self
             .client
-            .request(method, format!("http://{host}:{ADMIN_PORT}{path}"))
+            .request(method.clone(), format!("http://{host}:{ADMIN_PORT}{path}"))
             .header("authorization", format!("Bearer {}", self.token))
-            .timeout(PATIENCE);
+            .timeout(if method == Method::POST { SWITCH_PATIENCE } else { PATIENCE });
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }

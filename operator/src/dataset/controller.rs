@@ -8,6 +8,7 @@ use std::{
 };
 
 use crd::{BatchDataset, BatchDatasetStatus, BuildStatus, Kind, reason};
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
@@ -164,15 +165,7 @@ async fn act(
     }
     let mut disobedient = BTreeMap::new();
     if !paused {
-        for (pod, version) in &decision.switch {
-            let Some(address) = pods.iter().find(|it| it.name_any() == *pod).and_then(|pod| address(pod)) else {
-                continue;
-            };
-            info!(dataset = name, pod, version, "telling a server which version to serve");
-            if let Err(error) = admin.switch(&address, version).await {
-                disobedient.insert(pod.clone(), error.to_string());
-            }
-        }
+        disobedient = switch(name, &admin, &pods, &servers, &decision.switch).await;
         tell_topology(&admin, &pods, topology.as_ref(), remembered).await;
     }
     let builders = ctx.children.pods.with_labels(namespace, &selector(Component::DatasetBuild, name));
@@ -193,6 +186,26 @@ async fn act(
     });
     let wait = decision.look_again.unwrap_or(LATER).max(if disobedient.is_empty() { Duration::ZERO } else { SOON });
     Ok((status, judgements, Outcome::After(wait)))
+}
+
+/// Tells servers which version to serve, all at a time; returns those that refused, and why.
+async fn switch(
+    name: &str,
+    admin: &Admin,
+    pods: &[Arc<Pod>],
+    servers: &[Server],
+    wanted: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let told = wanted.iter().filter_map(|(pod, version)| {
+        let is_about_it = servers.iter().any(|server| server.pod == *pod && server.is_about(version));
+        let address = pods.iter().find(|it| it.name_any() == *pod).and_then(|pod| address(pod))?;
+        (!is_about_it).then(|| async move {
+            info!(dataset = name, pod, version, "telling a server which version to serve");
+            let refused = admin.switch(&address, version).await.err()?;
+            Some((pod.clone(), refused.to_string()))
+        })
+    });
+    join_all(told).await.into_iter().flatten().collect()
 }
 
 /// Everything but builds.

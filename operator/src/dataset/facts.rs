@@ -23,6 +23,8 @@ pub(crate) struct Seen {
     pub(crate) serving: Option<String>,
     /// Open and warm: it would be served at once.
     pub(crate) prepared: Option<String>,
+    /// The version that it was told to serve.
+    pub(crate) ordered: Option<String>,
     /// In the server's own words.
     pub(crate) state: String,
     pub(crate) keys: i64,
@@ -58,6 +60,12 @@ impl Server {
 
     pub(crate) fn is_prepared(&self, version: &str) -> bool {
         self.serves(version) || self.seen.as_ref().is_some_and(|seen| seen.prepared.as_deref() == Some(version))
+    }
+
+    /// Whether it was told to serve the version, and is about it. To be told again would make it begin anew.
+    pub(crate) fn is_about(&self, version: &str) -> bool {
+        let seen = self.seen.as_ref();
+        seen.is_some_and(|seen| seen.ordered.as_deref() == Some(version) && seen.prepared.as_deref() != Some(version))
     }
 
     pub(crate) fn baseline(&self) -> Baseline {

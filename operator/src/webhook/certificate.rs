@@ -31,6 +31,13 @@ pub struct Issued {
     pub ends: Timestamp,
 }
 
+impl Issued {
+    /// Ready to serve with.
+    pub fn serving(&self) -> Result<Arc<ServerConfig>, Error> {
+        serving(self.certificate.as_bytes(), self.key.as_bytes(), "what was issued")
+    }
+}
+
 /// Issues a certificate for `names`, the first of which it is called after.
 pub fn issue(names: &[String], now: Timestamp) -> Result<Issued, Error> {
     let ends = now + LIFETIME;

@@ -37,7 +37,9 @@ pub(crate) async fn wait(client: &Client, health: &Health, metrics: &Metrics) {
         }
         let names: Vec<&str> = missing.iter().map(|kind| kind.as_str()).collect();
         let names = names.join(", ");
-        let remedy = format!("custom resource definitions are missing for {names} ({GROUP}/{VERSION}); install the chart dragnet-crds");
+        let remedy = format!(
+            "custom resource definitions are missing for {names} ({GROUP}/{VERSION}); install the chart dragnet-crds"
+        );
         say(health, &mut told, remedy);
         sleep(PAUSE).await;
     }

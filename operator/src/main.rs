@@ -13,10 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let mut args = Args::parse();
-    let telemetry = telemetry::init(&args.telemetry);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return telemetry.fail(exit::FAILURE, &error),
+        Err(error) => return telemetry::init(&args.telemetry).fail(exit::FAILURE, &error),
     };
     match args.task.take() {
         Some(Task::Probe { url, wait }) => return runtime.block_on(probe::run(&url, Duration::from_secs(wait))),
@@ -27,6 +26,9 @@ fn main() -> ExitCode {
         Some(Task::CheckRules) => return ruleset::child(),
         None => {}
     }
+    let inside = runtime.enter(); // spans leave over a connection that the runtime carries
+    let telemetry = telemetry::init_traced(&args.telemetry, "operator");
+    drop(inside);
     let config = match Config::from_args(args) {
         Ok(config) => config,
         Err(error) => return telemetry.fail(exit::USAGE, &error),

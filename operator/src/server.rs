@@ -114,7 +114,9 @@ async fn act(
     {
         let (ctx, stop) = (Arc::clone(&ctx), controllers_stop.clone());
         acting.spawn(async move {
-            let seen = ctx.children.wait_until_seen().await && ctx.orchestrators.wait_until_seen().await;
+            let seen = ctx.children.wait_until_seen().await
+                && ctx.orchestrators.wait_until_seen().await
+                && ctx.datasets.wait_until_seen().await;
             if !seen {
                 return Err(Error::FirstLook);
             }

@@ -8,7 +8,8 @@ use std::fmt;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use ConditionType::{
-    BackupHealthy, Complete, Degraded, Listed, Paused, Progressing, QuorumHealthy, Ready, RulesValid, ScalingActive, SourceBuilt,
+    BackupHealthy, Complete, Degraded, Listed, Paused, Progressing, QuorumHealthy, Ready, RulesValid, ScalingActive,
+    SourceBuilt,
 };
 
 /// A custom resource of ours.
@@ -22,7 +23,8 @@ pub enum Kind {
 }
 
 /// Every kind, in the order in which one would create them.
-pub const KINDS: [Kind; 5] = [Kind::Orchestrator, Kind::ScanWorker, Kind::BatchDataset, Kind::Corpus, Kind::YaraRuleset];
+pub const KINDS: [Kind; 5] =
+    [Kind::Orchestrator, Kind::ScanWorker, Kind::BatchDataset, Kind::Corpus, Kind::YaraRuleset];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
@@ -167,6 +169,8 @@ pub mod reason {
     pub const UPGRADE_STAGED: &str = "UpgradeStaged";
     /// The limit of `autoscaling.minReplicas` or `maxReplicas` is reached.
     pub const SCALING_LIMITED: &str = "ScalingLimited";
+    /// The number of pods was set by hand a moment ago.
+    pub const SCALED_BY_HAND: &str = "ScaledByHand";
     /// A build is running.
     pub const BUILDING: &str = "Building";
     /// A build failed.

@@ -101,7 +101,8 @@ mod tests {
     use super::*;
 
     fn corpus() -> Corpus {
-        let spec = serde_json::json!({"url": "s3://samples/incoming", "include": ["**/*.exe"], "datasets": ["packages"]});
+        let spec =
+            serde_json::json!({"url": "s3://samples/incoming", "include": ["**/*.exe"], "datasets": ["packages"]});
         Corpus::new("incoming", serde_json::from_value(spec).unwrap())
     }
 

@@ -23,8 +23,8 @@ mod shared;
 mod yara_ruleset;
 
 pub use batch_dataset::{
-    BadVersion, Baseline, BatchDataset, BatchDatasetSpec, BatchDatasetStatus, Build, BuildStatus, DatasetSource, Format,
-    OnDuplicate, Phase, Rollout, RolloutStatus, ServerStatus,
+    BadVersion, Baseline, BatchDataset, BatchDatasetSpec, BatchDatasetStatus, Build, BuildStatus, DatasetSource,
+    Format, OnDuplicate, Phase, Rollout, RolloutStatus, ServerStatus,
 };
 pub use columns::{Column, columns};
 pub use conditions::{Condition, ConditionType, KINDS, Kind, reason};
@@ -36,11 +36,12 @@ pub use orchestrator::{
 };
 pub use scan_worker::{Autoscaling, Engine, ScanWorker, ScanWorkerSpec, ScanWorkerStatus};
 pub use shared::{
-    LocalRef, ObjectCredentials, OrchestratorRef, PodOverrides, Resources, RetainPolicy, Span, SpanError, StorageLocation,
-    Volume, VolumePolicy, bytes_of,
+    LocalRef, ObjectCredentials, OrchestratorRef, PodOverrides, Resources, RetainPolicy, Span, SpanError,
+    StorageLocation, Volume, VolumePolicy, bytes_of,
 };
 pub use yara_ruleset::{
-    ConfigMapKey, CorpusProgress, PriorityClass, RuleSource, RulesetState, YaraRuleset, YaraRulesetSpec, YaraRulesetStatus,
+    ConfigMapKey, CorpusProgress, PriorityClass, RuleSource, RulesetState, YaraRuleset, YaraRulesetSpec,
+    YaraRulesetStatus,
 };
 
 /// The API group of all kinds.

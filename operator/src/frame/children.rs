@@ -118,7 +118,11 @@ impl Children {
     pub async fn wait_until_seen(&self) -> bool {
         let all = async {
             let Self { pods, stateful_sets, deployments, claims, jobs, touched: _ } = self;
-            seen(pods).await && seen(stateful_sets).await && seen(deployments).await && seen(claims).await && seen(jobs).await
+            seen(pods).await
+                && seen(stateful_sets).await
+                && seen(deployments).await
+                && seen(claims).await
+                && seen(jobs).await
         };
         tokio::time::timeout(FIRST_LOOK, all).await.unwrap_or(false)
     }

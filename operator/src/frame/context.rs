@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crd::BatchDataset;
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -11,6 +12,7 @@ use tracing::warn;
 use super::{
     apply::Applied,
     children::{Children, Keeping},
+    known::Known,
     labels,
     orchestrators::Orchestrators,
 };
@@ -23,6 +25,7 @@ pub struct Context {
     pub metrics: Metrics,
     pub children: Children,
     pub orchestrators: Orchestrators,
+    pub datasets: Known<BatchDataset>,
     pub applied: Arc<Applied>,
     recorder: Recorder,
 }
@@ -34,9 +37,11 @@ impl Context {
         let (children, mut keeping) = Children::new(&client, &settings.namespaces, &applied);
         let (orchestrators, more) = Orchestrators::new(&client, &settings.namespaces);
         keeping.extend(more);
+        let (datasets, more) = Known::new(&client, &settings.namespaces);
+        keeping.extend(more);
         let reporter = Reporter { controller: labels::MANAGER.to_owned(), instance: Some(pod.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        (Arc::new(Self { client, settings, metrics, children, orchestrators, applied, recorder }), keeping)
+        (Arc::new(Self { client, settings, metrics, children, orchestrators, datasets, applied, recorder }), keeping)
     }
 
     /// Tells people of a step that was taken. Not of a state: those are conditions, whose turns are told by themselves.

@@ -12,6 +12,7 @@ pub mod apply;
 pub mod children;
 pub mod conditions;
 pub mod context;
+pub mod known;
 pub mod labels;
 pub mod leadership;
 pub mod orchestrators;
@@ -47,6 +48,27 @@ impl Error {
     /// Whether somebody else wrote in between; the next look will see it.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 409))
+    }
+
+    /// Whether the members were only busy with something else: an election, a change that is under way.
+    pub fn is_passing(&self) -> bool {
+        use tonic::Code;
+        matches!(self, Self::Cluster { source, .. } if matches!(
+            source.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::FailedPrecondition | Code::Aborted
+        ))
+    }
+
+    /// The error and its cause in one sentence, for people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => format!("{self}: {}", status.message),
+                other => format!("{self}: {other}"),
+            },
+            Self::Cluster { source, .. } => format!("{self}: {}", source.message()),
+            Self::NameTaken { .. } | Self::Other(_) => self.to_string(),
+        }
     }
 
     /// What the API server said, if it refused what was written: what a person must mend.

@@ -3,26 +3,15 @@
 use std::sync::Arc;
 
 use crd::{Orchestrator, OrchestratorRef, reason};
-use futures::StreamExt as _;
-use kube::{
-    Api, Client, ResourceExt as _,
-    runtime::{
-        WatchStreamExt as _, reflector,
-        reflector::{ObjectRef, Store},
-        watcher::{self, watcher},
-    },
-};
-use tracing::warn;
+use kube::Client;
 
-use super::{Watched, children::Keeping};
+use super::{Watched, children::Keeping, known::Known};
 
 /// Port of an orchestrator's services: for clients, workers and the other members.
 pub const GRPC_PORT: i32 = 7601;
 
-/// All Orchestrators of the namespaces looked after, as the watch shows them.
-pub struct Orchestrators {
-    stores: Vec<Store<Watched<Orchestrator>>>,
-}
+/// All Orchestrators of the namespaces looked after.
+pub struct Orchestrators(Known<Orchestrator>);
 
 /// Why a reference leads nowhere: a reason for conditions, and words for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,36 +22,13 @@ pub struct Unresolved {
 
 impl Orchestrators {
     pub(super) fn new(client: &Client, namespaces: &[String]) -> (Self, Vec<Keeping>) {
-        let apis: Vec<Api<Watched<Orchestrator>>> = if namespaces.is_empty() {
-            vec![Api::all(client.clone())]
-        } else {
-            namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
-        };
-        let (mut stores, mut keeping): (Vec<_>, Vec<Keeping>) = (Vec::new(), Vec::new());
-        for api in apis {
-            let (store, writer) = reflector::store();
-            stores.push(store);
-            keeping.push(Box::pin(async move {
-                let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
-                let mut events = Box::pin(events);
-                while let Some(event) = events.next().await {
-                    if let Err(error) = event {
-                        warn!(kind = "Orchestrator", %error, "a watch was interrupted");
-                    }
-                }
-            }));
-        }
-        (Self { stores }, keeping)
+        let (known, keeping) = Known::new(client, namespaces);
+        (Self(known), keeping)
     }
 
     /// Waits until all there are have been seen once.
     pub async fn wait_until_seen(&self) -> bool {
-        for store in &self.stores {
-            if store.wait_until_ready().await.is_err() {
-                return false;
-            }
-        }
-        true
+        self.0.wait_until_seen().await
     }
 
     /// The Orchestrator that `reference` means in `namespace`: the named one, or the only one.
@@ -72,8 +38,7 @@ impl Orchestrators {
         reference: Option<&OrchestratorRef>,
     ) -> Result<Arc<Watched<Orchestrator>>, Unresolved> {
         if let Some(OrchestratorRef { name }) = reference {
-            let key = ObjectRef::new(name).within(namespace);
-            return self.stores.iter().find_map(|store| store.get(&key)).ok_or_else(|| Unresolved {
+            return self.0.get(namespace, name).ok_or_else(|| Unresolved {
                 reason: reason::REFERENCE_NOT_FOUND,
                 message: format!("spec.orchestratorRef.name: there is no Orchestrator {name} in namespace {namespace}"),
             });
@@ -97,15 +62,12 @@ impl Orchestrators {
 
     /// Those of `namespace`, by name.
     pub fn of(&self, namespace: &str) -> Vec<Arc<Watched<Orchestrator>>> {
-        let here = |object: &Arc<Watched<Orchestrator>>| object.namespace().as_deref() == Some(namespace);
-        let mut found: Vec<_> = self.stores.iter().flat_map(Store::state).filter(here).collect();
-        found.sort_by_key(|object| object.name_any());
-        found
+        self.0.of(namespace)
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Watched<Orchestrator>>> {
-        self.stores.iter().flat_map(Store::state).collect()
+        self.0.all()
     }
 }
 

@@ -53,11 +53,8 @@ pub fn template(
     let annotations = (!overrides.annotations.is_empty()).then(|| overrides.annotations.clone());
     let secrets = settings.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
     let secrets: Vec<_> = overrides.image_pull_secrets.iter().map(LocalObjectReference::from).chain(secrets).collect();
-    let mut volumes = vec![Volume {
-        name: "tmp".to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Volume::default()
-    }];
+    let mut volumes =
+        vec![Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }];
     volumes.extend(spec.volumes.into_iter().flatten());
     let spec = PodSpec {
         affinity: overrides.affinity.clone(),
@@ -87,10 +84,8 @@ pub fn template(
 
 /// Different nodes if there are such; what the resource says instead, if it says anything.
 fn spread(overrides: &PodOverrides, component: Component, instance: &str) -> Vec<TopologySpreadConstraint> {
-    let selector = || LabelSelector {
-        match_labels: Some(labels::selector(component, instance)),
-        ..LabelSelector::default()
-    };
+    let selector =
+        || LabelSelector { match_labels: Some(labels::selector(component, instance)), ..LabelSelector::default() };
     if overrides.topology_spread_constraints.is_empty() {
         return vec![TopologySpreadConstraint {
             max_skew: 1,
@@ -174,7 +169,8 @@ pub fn trouble<'a>(pods: impl Iterator<Item = &'a k8s_openapi::api::core::v1::Po
     pods.into_iter().find_map(|pod| {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let status = pod.status.as_ref()?;
-        let containers = status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+        let containers =
+            status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
         let waiting = containers.into_iter().find_map(|container| {
             let waiting = container.state.as_ref()?.waiting.as_ref()?;
             let reason = waiting.reason.as_deref()?;

@@ -105,12 +105,12 @@ async fn one<K, F, Fut>(
                 return Action::requeue(FIRST_RETRY);
             }
             ctx.metrics.failed(kind);
-            let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            warn!(%kind, namespace = watched.namespace(), name, %error, source, ?wait, "failed; trying again");
+            warn!(%kind, namespace = watched.namespace(), name, error = error.words(), ?wait, "failed; trying again");
             Action::requeue(wait)
         }
     };
-    let woken = woken.map(|reference| ObjectRef::new(&reference.name).within(reference.namespace.as_deref().unwrap_or("")));
+    let woken =
+        woken.map(|reference| ObjectRef::new(&reference.name).within(reference.namespace.as_deref().unwrap_or("")));
     let (store, writer) = reflector::store();
     let changed = watcher(api, watcher::Config::default()).default_backoff().reflect(writer).applied_objects();
     let changed = changed.map_ok(|object| ReconcileRequest {

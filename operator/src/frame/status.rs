@@ -50,11 +50,8 @@ where
         Judgement::no(crd::ConditionType::Ready, reason::INVALID_SPEC, message.clone()),
         Judgement::yes(crd::ConditionType::Degraded, reason::INVALID_SPEC, message),
     ];
-    let api: Api<kube::api::DynamicObject> = Api::namespaced_with(
-        ctx.client.clone(),
-        &namespace,
-        &kube::api::ApiResource::erase::<K>(&()),
-    );
+    let api: Api<kube::api::DynamicObject> =
+        Api::namespaced_with(ctx.client.clone(), &namespace, &kube::api::ApiResource::erase::<K>(&()));
     ctx.metrics.request("get");
     let stored = api.get(&name).await.map_err(Error::api(format!("read {kind} {name}")))?;
     let before = conditions_of(stored.data.get("status").unwrap_or(&Value::Null));

@@ -75,8 +75,10 @@ pub fn bytes_of(quantity: &Quantity) -> Option<u128> {
         return None;
     }
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let (fraction, scale) =
-        (if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? }, 10_u128.pow(u32::try_from(fraction.len()).ok()?));
+    let (fraction, scale) = (
+        if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? },
+        10_u128.pow(u32::try_from(fraction.len()).ok()?),
+    );
     let unit: u128 = match suffix {
         "" => 1,
         "k" => 1000,

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use election::{Election, GIVE_UP, RETRY, Seen, Step, TERM};
+use election::{Election, RETRY, Seen, Step, TERM};
 
 /// Two of these fit before a holder gives up.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
@@ -120,11 +120,14 @@ impl Leadership {
             return;
         }
         let Ok(Ok(Some(mut lease))) = timeout(WRITE_DEADLINE, self.leases.get_opt(&self.name)).await else { return };
-        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity)) else {
+        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity))
+        else {
             return;
         };
         spec.holder_identity = None;
-        if let Ok(Ok(_)) = timeout(WRITE_DEADLINE, self.leases.replace(&self.name, &PostParams::default(), &lease)).await {
+        if let Ok(Ok(_)) =
+            timeout(WRITE_DEADLINE, self.leases.replace(&self.name, &PostParams::default(), &lease)).await
+        {
             info!(lease = self.name, "leadership given up");
         }
     }
@@ -180,11 +183,6 @@ impl Leadership {
 
     fn now(&self) -> Duration {
         self.born.elapsed()
-    }
-
-    /// How long after losing the Lease the process may take to end.
-    pub fn grace() -> Duration {
-        TERM - GIVE_UP
     }
 }
 

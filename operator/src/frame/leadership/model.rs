@@ -161,7 +161,8 @@ fn live(replica: &mut Replica, now: u64, server: &mut Server, dice: &mut Dice) {
             if replica.flight.is_none() && replica.answer.is_none() {
                 let delivered = now + delay(dice);
                 let (back, lost) = (delivered + delay(dice), dice.roll(10) == 0);
-                replica.flight = Some(Flight { sent: clock, holder: replica.name.clone(), step, delivered, back, lost });
+                replica.flight =
+                    Some(Flight { sent: clock, holder: replica.name.clone(), step, delivered, back, lost });
             }
         }
     }

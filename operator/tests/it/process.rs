@@ -1,0 +1,116 @@
+//! The operator as a process, against an API server of one's own.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use testcluster::{ApiServer, Deadline, Kubectl, eventually};
+
+/// For whatever takes a moment; generous, since machines that run tests are busy.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// One replica of the operator; killed when dropped.
+pub(crate) struct Operator {
+    process: Child,
+    http: u16,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl Operator {
+    pub(crate) fn start(server: &ApiServer, name: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let http = free_port();
+        let process = Command::new(env!("CARGO_BIN_EXE_operator"))
+            .env("KUBECONFIG", server.kubeconfig())
+            .env("DRAGNET_IMAGE", "dragnet:test")
+            .env("POD_NAME", name)
+            .env("POD_NAMESPACE", "default")
+            .env("DRAGNET_HTTP_LISTEN", format!("127.0.0.1:{http}"))
+            .env("DRAGNET_LOG_FORMAT", "text")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { process, http, log, _folder: folder }
+    }
+
+    /// Status and body of `GET path`; `None`: it does not answer.
+    pub(crate) fn ask(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.ask("/metrics").is_some_and(|(_, text)| text.contains("dragnet_operator_is_leader 1"))
+    }
+
+    pub(crate) fn wait_until_leading(&self) {
+        self.eventually("the operator leads", || self.leads().then_some(()));
+    }
+
+    /// Waits for what `look` finds; a failure shows the log.
+    pub(crate) fn eventually<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let found = eventually(what, Deadline::after(SOON), || Ok(look()));
+        found.unwrap_or_else(|error| panic!("{error:#}; its log:\n{}", self.log()))
+    }
+
+    /// Tells it to stop, and waits until it did.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        let id = self.process.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(told.success());
+        self.process.wait().unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let process = &mut self.process;
+        eventually("the operator ends", Deadline::after(SOON), || Ok(process.try_wait()?)).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// Installs the definitions, all or those of some kinds.
+pub(crate) fn define(kubectl: &Kubectl) {
+    for file in definitions() {
+        kubectl.apply(&std::fs::read_to_string(file).unwrap()).unwrap();
+    }
+    kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]).unwrap();
+}
+
+pub(crate) fn definitions() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -19,6 +19,7 @@ pub mod leader;
 
 pub mod job;
 pub mod listing;
+pub mod origin;
 
 pub mod pool;
 pub mod scanner;

@@ -20,7 +20,8 @@ use crate::{
     job::{Corpus, Inputs, Runner, ScanJob, chain},
     leader::{self, Answered, Event, Session},
     listing::Lister,
-    metrics::{self, Endpoint},
+    metrics::{self, Endpoint, JobEnd, Metrics},
+    origin::Buckets,
     pool::{self, Launcher, Pool},
 };
 
@@ -45,17 +46,24 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
     let Config { orchestrators, name, scanners, file_timeout, sandbox, never_list, datasets, metrics_listen, drain } =
         config;
     let datasets = Arc::new(Datasets::new(datasets, enrichment::Options::default())?);
-    let metrics = Endpoint::bind(metrics_listen, datasets.metrics()).await?;
+    let metrics = Metrics::default();
+    metrics.has_scanners(scanners);
+    let endpoint = Endpoint::bind(metrics_listen, &metrics, datasets.metrics()).await?;
     let launcher = Launcher { executable: PathBuf::from("/proc/self/exe"), sandbox, file_timeout };
-    let pool = Pool::start(scanners, &launcher, Limits::for_file_timeout(file_timeout))?;
+    let pool = Pool::start(scanners, &launcher, Limits::for_file_timeout(file_timeout), &metrics)?;
     // One job more than scanners, so that one is fetched while the others are scanned.
-    let session =
-        leader::Config { addresses: orchestrators.clone(), worker: name.clone(), capacity: scanners.saturating_add(1) };
+    let session = leader::Config {
+        addresses: orchestrators.clone(),
+        worker: name.clone(),
+        capacity: scanners.saturating_add(1),
+        metrics: metrics.clone(),
+    };
     let (session, handle, events) = Session::new(session);
     info!(worker = name, scanners, orchestrators = orchestrators.join(","), "scan worker started");
     let mut tasks = JoinSet::new();
     tasks.spawn(session.run());
     let mut worker = Worker {
+        metrics,
         addresses: orchestrators,
         never_list,
         datasets,
@@ -69,18 +77,24 @@ pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result
         scans: CancellationToken::new(),
         listings: CancellationToken::new(),
     };
-    let result = tokio::select! {
-        result = worker.run(shutdown) => result,
-        error = metrics.serve() => Err(error.into()),
+    let work = async {
+        let result = worker.run(shutdown).await;
+        if result.is_ok() {
+            worker.drain(drain).await;
+        }
+        result
     };
-    if result.is_ok() {
-        worker.drain(drain).await;
-    }
+    // Asked until the end: a worker that drains says so.
+    let result = tokio::select! {
+        result = work => result,
+        error = endpoint.serve() => Err(error.into()),
+    };
     worker.end().await;
     result
 }
 
 struct Worker {
+    metrics: Metrics,
     addresses: Vec<String>,
     never_list: Vec<PathBuf>,
     datasets: Arc<Datasets>,
@@ -147,16 +161,17 @@ impl Worker {
         let Some(lease) = lease.map(LeaseId::from) else { return };
         let tools = self.tools();
         let session = self.session.clone();
+        let metrics = self.metrics.clone();
         match job {
             Some(v1::grant::Job::Scan(job)) => {
                 let cancel = self.scans.clone();
                 let span = info_span!("scan", %lease, attempt);
-                self.jobs.spawn(scan(tools, session, lease, job, cancel).instrument(span));
+                self.jobs.spawn(counted("scan", metrics, scan(tools, session, lease, job, cancel)).instrument(span));
             }
             Some(v1::grant::Job::List(job)) => {
                 let cancel = self.listings.clone();
                 let span = info_span!("list", %lease, attempt);
-                self.jobs.spawn(list(tools, session, lease, job, cancel).instrument(span));
+                self.jobs.spawn(counted("list", metrics, list(tools, session, lease, job, cancel)).instrument(span));
             }
             None => warn!(%lease, "a grant without a job that this version knows"),
         }
@@ -173,8 +188,12 @@ impl Worker {
             reason
         })?;
         let datasets = Arc::clone(&self.datasets);
-        let runner = Runner { inputs: Inputs::new(store.clone()), pool: self.pool.handle(), datasets };
-        let lister = Lister::new(store, LeaderClient::new(self.addresses.clone()), self.never_list.clone());
+        let metrics = self.metrics.clone();
+        let buckets = Arc::new(Buckets::default());
+        let inputs = Inputs::new(store.clone());
+        let runner = Runner { inputs, pool: self.pool.handle(), datasets, buckets: Arc::clone(&buckets), metrics };
+        let leader = LeaderClient::new(self.addresses.clone());
+        let lister = Lister::new(store, leader, self.never_list.clone(), buckets);
         let tools = Tools { runner: Arc::new(runner), lister: Arc::new(lister) };
         self.tools = Some(tools.clone());
         Ok(tools)
@@ -184,6 +203,7 @@ impl Worker {
     /// long, and the next one finds what this one did not tell.
     async fn drain(&mut self, patience: Duration) {
         info!(jobs = self.jobs.len(), ?patience, "draining");
+        self.metrics.drains();
         let deadline = Instant::now() + patience;
         self.session.drain().await;
         self.listings.cancel();
@@ -216,13 +236,30 @@ impl Worker {
     }
 }
 
+/// Counts a job from its beginning to its end, also when it is aborted in between.
+async fn counted(kind: &'static str, metrics: Metrics, job: impl Future<Output = JobEnd>) {
+    struct Count {
+        kind: &'static str,
+        metrics: Metrics,
+        end: JobEnd,
+    }
+    impl Drop for Count {
+        fn drop(&mut self) {
+            self.metrics.job_ended(self.kind, self.end);
+        }
+    }
+    metrics.job_began();
+    let mut count = Count { kind, metrics, end: JobEnd::Dropped };
+    count.end = job.await;
+}
+
 async fn scan(
     tools: Result<Tools, String>,
     session: leader::Handle,
     lease: LeaseId,
     job: v1::ScanJob,
     cancel: CancellationToken,
-) {
+) -> JobEnd {
     let started = Instant::now();
     let everywhere = |verdict: v1::ruleset_result::Verdict| {
         let result = |target: &v1::ScanTarget| v1::RulesetResult {
@@ -238,15 +275,20 @@ async fn scan(
         (Ok(_), Err(reason)) => everywhere(v1::ruleset_result::Verdict::Hindered(reason)),
     };
     if cancel.is_cancelled() {
-        return debug!("scan dropped");
+        debug!("scan dropped");
+        return JobEnd::Dropped;
     }
     tell(&job, &results, started.elapsed());
     match session.settle(lease, results).await {
-        Answered::Accepted => {}
+        Answered::Accepted => JobEnd::Settled,
         Answered::Refused(refusal) => {
-            info!(refusal, "the settlement was refused; applied before, or the lease is lost")
+            info!(refusal, "the settlement was refused; applied before, or the lease is lost");
+            JobEnd::Refused
         }
-        Answered::SessionEnded => debug!("the session ended before the settlement"),
+        Answered::SessionEnded => {
+            debug!("the session ended before the settlement");
+            JobEnd::Dropped
+        }
     }
 }
 
@@ -276,14 +318,14 @@ async fn list(
     lease: LeaseId,
     job: v1::ListJob,
     cancel: CancellationToken,
-) {
+) -> JobEnd {
     let corpus = job.corpus.ok_or_else(|| "the job names no corpus".to_owned());
     let corpus = corpus.and_then(|corpus| Corpus::from_wire(corpus).map_err(|error| chain(&error)));
     match corpus.and_then(|corpus| Ok((corpus, tools?))) {
         Ok((corpus, tools)) => tools.lister.run(lease, &corpus, &session, &cancel).await,
         Err(reason) => {
             warn!(reason, "listing failed");
-            session.settle_listing(lease, v1::settle_listing::Result::Failed(reason)).await;
+            JobEnd::from(session.settle_listing(lease, v1::settle_listing::Result::Failed(reason)).await)
         }
     }
 }

@@ -48,11 +48,12 @@ Examples:
   dragnet corpus add programs /usr/bin
   dragnet corpus add incoming /srv/incoming --list-every 2s --max-file-size 1GiB
   dragnet corpus add programs /usr/bin --dataset packages
+  dragnet corpus add windows s3://bucket/uploads --include '**/*.exe' --include '**/*.dll'
   dragnet corpus add programs file:///usr/bin")]
 pub struct Add {
     /// The corpus: a-z, 0-9, '-' and '.'
     name: Name,
-    /// A folder, or a URL that begins with file://
+    /// A folder, or a URL that begins with file:// or s3://
     #[arg(value_name = "PATH|URL")]
     place: PathBuf,
     /// Larger files are not scanned; they are counted and listed as too_large. At most 2GB
@@ -65,6 +66,13 @@ pub struct Add {
     /// repeated: of two that know the same, the first is believed. Without it none, also where there were some
     #[arg(long = "dataset", value_name = "NAME")]
     datasets: Vec<Name>,
+    /// Only files whose path below the folder matches, such as '**/*.exe': '*' is anything but '/', '**/' any folders. May
+    /// be repeated. Files that are not meant any more count as gone
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// No files whose path below the folder matches, even if included. May be repeated
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
 }
 
 /// A corpus as `--json` prints it.
@@ -97,19 +105,26 @@ pub async fn run(command: Command, ctx: &mut Context) -> Result<()> {
 }
 
 async fn add(args: Add, ctx: &mut Context) -> Result<()> {
-    let Add { name, place, max_file_size, list_every, datasets } = args;
-    let folder = folder(&place)?;
-    let url = url_of(&folder)?;
-    if let Err(error) = fs::read_dir(&folder) {
-        // Not refused: the workers may run as a user who can.
-        eprintln!("warning: you cannot read {} ({error}); the workers have to", folder.display());
-    }
+    let Add { name, place, max_file_size, list_every, datasets, include, exclude } = args;
+    let url = match bucket(&place) {
+        Some(url) => url,
+        None => {
+            let folder = folder(&place)?;
+            if let Err(error) = fs::read_dir(&folder) {
+                // Not refused: the workers may run as a user who can.
+                eprintln!("warning: you cannot read {} ({error}); the workers have to", folder.display());
+            }
+            url_of(&folder)?
+        }
+    };
     let request = v1::PutCorpusRequest {
         key: Some(ctx.cluster.key(&name)),
         url: url.clone(),
         max_file_bytes: max_file_size,
         listing_interval_ms: u64::try_from(list_every.as_millis()).context("the time between listings is too long")?,
         datasets: datasets.iter().map(ToString::to_string).collect(),
+        include,
+        exclude,
     };
     let answer = ctx.cluster.put_corpus(request).await?;
     if ctx.out.is_json() {
@@ -135,6 +150,12 @@ fn known<T: ToString>(datasets: &[T]) -> String {
     datasets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// The URL of a bucket, which the workers must be able to read; nobody else looks into it.
+fn bucket(place: &Path) -> Option<String> {
+    let text = place.to_str()?;
+    text.starts_with("s3://").then(|| text.trim_end_matches('/').to_owned())
+}
+
 /// The folder that a path or a `file://` URL names, absolute and without symbolic links.
 ///
 /// Links are resolved here because a listing does not follow them: `/bin` is one on most systems.
@@ -144,7 +165,7 @@ pub fn folder(place: &Path) -> Result<PathBuf> {
         Some(text) => {
             let url = Url::parse(text).with_context(|| format!("{text} is no URL"))?;
             if url.scheme() != "file" {
-                bail!("{text}: only folders and file:// URLs can be scanned by this version");
+                bail!("{text}: only folders, file:// and s3:// URLs can be scanned by this version");
             }
             url.to_file_path().ok().with_context(|| format!("{text} names no path; write file:///absolute/path"))?
         }
@@ -286,7 +307,9 @@ mod tests {
         assert!(refusal(&file).contains("is a file"));
         assert!(refusal(&dir.path().join("nothing")).contains("does not exist"));
         assert!(refusal(Path::new("/dev/null")).contains("neither"));
-        assert!(refusal(Path::new("s3://bucket/x")).contains("file://"));
+        assert!(refusal(Path::new("http://host/x")).contains("file://"));
+        assert_eq!(bucket(Path::new("s3://bucket/x/")).as_deref(), Some("s3://bucket/x"));
+        assert_eq!(bucket(dir.path()), None);
         assert_eq!(folder(dir.path()).unwrap(), fs::canonicalize(dir.path()).unwrap());
     }
 

@@ -282,6 +282,7 @@ pub async fn put(
         key: Some(cluster.key(name)),
         artifact: serde_json::to_vec(artifact).context("failed to write the ruleset as JSON")?,
         corpora: corpora.iter().map(ToString::to_string).collect(),
+        ..v1::PutRulesetRequest::default()
     };
     cluster.put_ruleset(request).await
 }

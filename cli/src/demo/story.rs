@@ -220,6 +220,7 @@ impl Story<'_> {
             max_file_bytes: 0,
             listing_interval_ms,
             datasets: if looked_up { vec![known::NAME.to_owned()] } else { Vec::new() },
+            ..v1::PutCorpusRequest::default()
         };
         self.cluster.put_corpus(request).await?;
         Ok(())

@@ -24,6 +24,7 @@ mod known;
 mod local;
 mod manifest;
 mod packer;
+mod patterns;
 mod source;
 
 pub use entry::FileEntry;
@@ -33,4 +34,5 @@ pub use key::{display_key, parse_key};
 pub use known::{Diff, Known, Seen};
 pub use manifest::Manifest;
 pub use packer::Packer;
+pub use patterns::Patterns;
 pub use source::{Listed, Listing, Opener, Source};

@@ -13,6 +13,7 @@
 
 mod changing;
 mod durable;
+mod entries;
 mod error;
 mod files;
 pub mod keys;
@@ -20,6 +21,7 @@ mod list;
 mod store;
 
 pub use changing::{Swap, Tag};
+pub use entries::{Entry, Read};
 pub use error::Error;
 pub use list::Listed;
 pub use store::Store;

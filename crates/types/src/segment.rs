@@ -36,6 +36,12 @@ pub struct CorpusSpec {
     /// there were any: members of two versions compare them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub datasets: Vec<Name>,
+    /// Only files whose path below the URL matches one of these; all without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
+    /// No files whose path below the URL matches one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
 }
 
 #[cfg(test)]

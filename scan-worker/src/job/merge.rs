@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use corpus::{Hashes, Manifest, Source};
+use corpus::{Hashes, Manifest};
 use findings::{Finding, Match};
 use protocol::v1;
 use types::{Digest, Exception, FileOrdinal, SegmentOrdinal};
 
 use super::{facts::Facts, request::Target};
 use crate::{
+    origin::Origin,
     pool::{FileAnswer, FileFate, Part, TargetParts},
     wire::{Hit, MetadataValue, PatternMatch},
 };
@@ -19,7 +20,7 @@ pub struct Segment<'a> {
     pub ordinal: SegmentOrdinal,
     pub manifest: &'a Manifest,
     pub hashes: &'a Hashes,
-    pub source: &'a Source,
+    pub source: &'a Origin,
     pub facts: &'a Facts,
 }
 

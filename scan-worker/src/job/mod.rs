@@ -20,9 +20,12 @@ mod request;
 pub use inputs::{Error as InputError, Inputs};
 pub use request::{Corpus, ScanJob, Target};
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use corpus::{Hashes, Manifest, Source};
+use corpus::{Hashes, Manifest};
 use enrichment::Datasets;
 use findings::Finding;
 use protocol::v1::{self, ruleset_result::Verdict};
@@ -32,7 +35,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 use types::FileOrdinal;
 
-use crate::pool::{self, FileFate, Scanned, SegmentFiles, TargetParts, Task};
+use crate::{
+    metrics::{Metrics, Outcome},
+    origin::{Buckets, Origin},
+    pool::{self, FileFate, Scanned, SegmentFiles, TargetParts, Task},
+};
 use facts::Facts;
 use merge::{Merged, Segment, merge};
 use plan::{Need, Pass, passes};
@@ -43,6 +50,8 @@ pub struct Runner {
     pub inputs: Inputs,
     pub pool: pool::Handle,
     pub datasets: Arc<Datasets>,
+    pub buckets: Arc<Buckets>,
+    pub metrics: Metrics,
 }
 
 /// A target and what was made ready for it.
@@ -91,6 +100,7 @@ impl Runner {
             results.extend(prepared.iter().map(|prepared| result(&prepared.target, Verdict::Hindered(reason.clone()))));
             return results;
         }
+        self.count(&scanned);
         let mut all_hashes = task.files.hashes.clone().unwrap_or_else(|| Hashes::unknown(manifest.files.len()));
         learn(&mut all_hashes, &scanned);
         if learn_hashes
@@ -128,14 +138,14 @@ impl Runner {
         results
     }
 
-    async fn segment(&self, job: &ScanJob) -> Result<(Arc<Manifest>, Option<Hashes>, Source), Verdict> {
+    async fn segment(&self, job: &ScanJob) -> Result<(Arc<Manifest>, Option<Hashes>, Origin), Verdict> {
         let verdict = |error: InputError| verdict_of(job, "the segment cannot be had", &error);
         let manifest = self.inputs.manifest(job).await.map_err(verdict)?;
         let hashes = self.inputs.hashes(job).await.map_err(verdict)?;
-        let url = job.corpus.url.clone();
-        match spawn_blocking(move || Source::open(&url)).await {
+        let (url, buckets) = (job.corpus.url.clone(), Arc::clone(&self.buckets));
+        match spawn_blocking(move || buckets.open(&url)).await {
             Ok(Ok(source)) => Ok((manifest, hashes, source)),
-            Ok(Err(error @ corpus::Error::Url { .. })) => Err(Verdict::Failed(chain(&error))),
+            Ok(Err(error)) if error.is_final() => Err(Verdict::Failed(chain(&error))),
             // A folder that is not mounted says nothing about its files.
             Ok(Err(error)) => Err(hindrance(job, "the corpus cannot be opened", &error)),
             Err(error) => Err(hindrance(job, "the corpus cannot be opened", &error)),
@@ -205,6 +215,20 @@ impl Runner {
         }
     }
 
+    /// Each file once, whatever number of rulesets and passes it was in.
+    fn count(&self, scanned: &Scanned) {
+        let mut outcomes: BTreeMap<FileOrdinal, Outcome> = BTreeMap::new();
+        for answer in &scanned.answers {
+            if let FileFate::Scanned { bytes, .. } = &answer.fate {
+                self.metrics.scanned(*bytes);
+            }
+            let outcome = Outcome::from(&answer.fate);
+            let worst = outcomes.entry(answer.file).or_insert(outcome);
+            *worst = outcome.max(*worst);
+        }
+        outcomes.into_values().for_each(|outcome| self.metrics.file(outcome));
+    }
+
     async fn put_hashes(&self, job: &ScanJob, hashes: &Hashes) -> Result<(), store::Error> {
         self.inputs.store().put(&keys::hashes(&job.segment.manifest), hashes.encode()).await
     }
@@ -222,7 +246,9 @@ impl Runner {
         let key = keys::findings(&target.key, target.to.number, &job.corpus.key, job.ordinal, job.lease);
         debug!(key, count, bytes = bytes.len(), "findings written");
         let put = self.inputs.store().put(&key, bytes).await;
-        put.map_err(|error| hindrance(job, "findings cannot be written", &error))
+        put.map_err(|error| hindrance(job, "findings cannot be written", &error))?;
+        self.metrics.found(count as u64);
+        Ok(())
     }
 }
 

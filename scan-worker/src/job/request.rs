@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use corpus::Patterns;
 use protocol::{ConvertError, v1};
 use types::{
     CorpusKey, Digest, FileOrdinal, LeaseId, RulesetId, RulesetKey, RulesetVersion, SegmentDescriptor, SegmentOrdinal,
@@ -23,6 +24,8 @@ pub struct Corpus {
     pub max_file_bytes: u64,
     /// To look the files up in; the first is believed first.
     pub datasets: Vec<types::Name>,
+    /// Which files are meant.
+    pub patterns: Patterns,
 }
 
 /// One ruleset version to answer for.
@@ -59,10 +62,11 @@ impl ScanJob {
 
 impl Corpus {
     pub fn from_wire(corpus: v1::CorpusRef) -> Result<Self, ConvertError> {
-        let v1::CorpusRef { id, key, url, max_file_bytes, datasets } = corpus;
+        let v1::CorpusRef { id, key, url, max_file_bytes, datasets, include, exclude } = corpus;
         let key = key.ok_or_else(ConvertError::missing("corpus.key"))?.try_into()?;
         let datasets = protocol::names("corpus.datasets", datasets)?;
-        Ok(Self { id: types::CorpusId(id), key, url, max_file_bytes, datasets })
+        let patterns = Patterns::new(&include, &exclude);
+        Ok(Self { id: types::CorpusId(id), key, url, max_file_bytes, datasets, patterns })
     }
 }
 

@@ -12,6 +12,8 @@ use tokio::{
 use tracing::{debug, info, warn};
 use types::LeaseId;
 
+use crate::metrics::Metrics;
+
 use super::{
     connect::{Stream, connect},
     ledger::{Ledger, Request},
@@ -33,6 +35,7 @@ pub struct Config {
     pub worker: String,
     /// Jobs in flight.
     pub capacity: u32,
+    pub metrics: Metrics,
 }
 
 /// What jobs have to know.
@@ -115,6 +118,7 @@ pub struct Session {
     waiting: BTreeMap<u64, oneshot::Sender<Answered>>,
     orders: mpsc::Receiver<Order>,
     events: mpsc::Sender<Event>,
+    metrics: Metrics,
 }
 
 /// Why a stream is left.
@@ -127,11 +131,11 @@ enum Left {
 impl Session {
     /// Events are as many as jobs in flight, and two for the session.
     pub fn new(config: Config) -> (Self, Handle, mpsc::Receiver<Event>) {
-        let Config { addresses, worker, capacity } = config;
+        let Config { addresses, worker, capacity, metrics } = config;
         let (order_tx, orders) = mpsc::channel(ORDERS);
         let (events, event_rx) = mpsc::channel(capacity as usize + 2);
         let ledger = Ledger::new(worker, capacity);
-        let session = Self { addresses, leader: None, ledger, waiting: BTreeMap::new(), orders, events };
+        let session = Self { addresses, leader: None, ledger, waiting: BTreeMap::new(), orders, events, metrics };
         (session, Handle { orders: order_tx }, event_rx)
     }
 
@@ -142,7 +146,10 @@ impl Session {
                 ControlFlow::Continue(stream) => stream,
                 ControlFlow::Break(()) => return,
             };
-            match self.serve(stream).await {
+            self.metrics.is_connected(true);
+            let left = self.serve(stream).await;
+            self.metrics.is_connected(false);
+            match left {
                 Left::Broken(reason) => {
                     warn!(reason, "lost the leader; jobs go on while looking for it");
                     // A leader that breaks every stream at once is not helped by the next one at once.

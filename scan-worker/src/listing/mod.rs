@@ -11,7 +11,12 @@
 mod memory;
 mod walk;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use corpus::Manifest;
@@ -25,6 +30,8 @@ use types::{CorpusId, FileOrdinal, LeaseId, SegmentDescriptor, SegmentOrdinal, S
 use crate::{
     job::{Corpus, chain},
     leader::{self, Answered},
+    metrics::JobEnd,
+    origin::{self, Buckets},
 };
 use memory::Memory;
 use walk::Walked;
@@ -45,7 +52,7 @@ enum Error {
     #[error(transparent)]
     Memory(#[from] memory::Error),
     #[error(transparent)]
-    Corpus(#[from] corpus::Error),
+    Origin(#[from] origin::Error),
     #[error("a manifest cannot be written")]
     Store(#[from] store::Error),
     #[error("a helper task ended")]
@@ -63,6 +70,7 @@ pub struct Lister {
     leader: LeaderClient,
     /// Folders of our own, which are in no corpus.
     never_list: Vec<PathBuf>,
+    buckets: Arc<Buckets>,
     /// By corpus; taken out while it is used. The cluster lists a corpus in one place at a time.
     memories: Mutex<BTreeMap<CorpusId, Memory>>,
 }
@@ -77,14 +85,20 @@ struct Summary {
 }
 
 impl Lister {
-    pub fn new(store: Store, leader: LeaderClient, mut never_list: Vec<PathBuf>) -> Self {
+    pub fn new(store: Store, leader: LeaderClient, mut never_list: Vec<PathBuf>, buckets: Arc<Buckets>) -> Self {
         let storage = store.url().strip_prefix("file://").map(PathBuf::from);
         never_list.extend(storage);
-        Self { store, leader, never_list, memories: Mutex::default() }
+        Self { store, leader, never_list, buckets, memories: Mutex::default() }
     }
 
     /// Lists the corpus, and settles the job unless the lease is lost or `cancel` says to drop it.
-    pub async fn run(&self, lease: LeaseId, corpus: &Corpus, session: &leader::Handle, cancel: &CancellationToken) {
+    pub async fn run(
+        &self,
+        lease: LeaseId,
+        corpus: &Corpus,
+        session: &leader::Handle,
+        cancel: &CancellationToken,
+    ) -> JobEnd {
         let result = match self.list(lease, corpus, session, cancel).await {
             Ok(Summary { segments, files, gone, skipped }) => {
                 if segments + gone > 0 {
@@ -94,7 +108,7 @@ impl Lister {
             }
             Err(error @ (Error::Refused(_) | Error::Dropped)) => {
                 debug!(%lease, corpus = %corpus.key, %error, "listing dropped");
-                return;
+                return JobEnd::Dropped;
             }
             Err(error) => {
                 let reason = chain(&error);
@@ -102,9 +116,11 @@ impl Lister {
                 v1::settle_listing::Result::Failed(reason)
             }
         };
-        if let Answered::Refused(refusal) = session.settle_listing(lease, result).await {
+        let answered = session.settle_listing(lease, result).await;
+        if let Answered::Refused(refusal) = &answered {
             debug!(%lease, refusal, "the listing's settlement was refused");
         }
+        JobEnd::from(answered)
     }
 
     async fn list(
@@ -117,11 +133,15 @@ impl Lister {
         let mut memory = self.memories().remove(&corpus.id).unwrap_or_default();
         memory.catch_up(corpus.id, &self.leader, &self.store, LIST_SEGMENTS_WITHIN).await?;
         let (segments, found) = mpsc::channel(SEGMENTS_AHEAD);
-        let (url, never_list) = (corpus.url.clone(), self.never_list.clone());
+        let (url, never_list, patterns) = (corpus.url.clone(), self.never_list.clone(), corpus.patterns.clone());
+        let (buckets, storage) = (Arc::clone(&self.buckets), self.store.url().to_owned());
         let stop = cancel.child_token();
         // However this function ends, the walk ends too.
         let _stop = stop.clone().drop_guard();
-        let walk = tokio::task::spawn_blocking(move || walk::walk(&url, never_list, memory, &segments, &stop));
+        let walk = tokio::task::spawn_blocking(move || {
+            let origin = buckets.open(&url).map(|origin| origin.never_list(never_list, &storage));
+            walk::walk(origin, &patterns, memory, &segments, &stop)
+        });
         let mut summary = Summary::default();
         let told = self.tell(lease, session, found, &mut summary).await;
         let (walked, memory) = walk.await?;

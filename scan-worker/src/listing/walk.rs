@@ -1,11 +1,10 @@
-use std::path::PathBuf;
-
-use corpus::{Manifest, Packer, Seen, Source};
+use corpus::{Manifest, Packer, Patterns, Seen};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use types::{FileOrdinal, SegmentOrdinal, Skipped};
 
 use super::memory::Memory;
+use crate::origin::{self, Origin};
 
 /// What a walk can only say at its end.
 #[derive(Debug)]
@@ -17,29 +16,32 @@ pub(super) struct Walked {
 /// Walks the corpus and sends segments of new and changed files as they fill. Blocks; gives the memory back.
 /// Nothing: it was stopped.
 pub(super) fn walk(
-    url: &str,
-    never_list: Vec<PathBuf>,
+    origin: Result<Origin, origin::Error>,
+    patterns: &Patterns,
     memory: Memory,
     segments: &mpsc::Sender<Manifest>,
     stop: &CancellationToken,
-) -> (Result<Option<Walked>, corpus::Error>, Memory) {
-    let walked = compare(url, never_list, &memory, segments, stop);
+) -> (Result<Option<Walked>, origin::Error>, Memory) {
+    let walked = compare(origin, patterns, &memory, segments, stop);
     (walked, memory)
 }
 
 fn compare(
-    url: &str,
-    never_list: Vec<PathBuf>,
+    origin: Result<Origin, origin::Error>,
+    patterns: &Patterns,
     memory: &Memory,
     segments: &mpsc::Sender<Manifest>,
     stop: &CancellationToken,
-) -> Result<Option<Walked>, corpus::Error> {
-    let mut listing = Source::open(url)?.never_list(never_list).list();
+) -> Result<Option<Walked>, origin::Error> {
+    let mut listing = origin?.list();
     let mut diff = memory.known.diff();
     let mut packer = Packer::new();
     for entry in listing.by_ref() {
         if stop.is_cancelled() {
             return Ok(None);
+        }
+        if !patterns.mean(&entry.key) {
+            continue;
         }
         let full = match diff.see(&entry) {
             Seen::Known => None,

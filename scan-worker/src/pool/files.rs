@@ -1,14 +1,17 @@
 use std::{collections::BTreeMap, fs::File, sync::Arc};
 
-use corpus::{Hashes, Manifest, Source};
-use types::{Exception, FileOrdinal};
+use corpus::{Hashes, Manifest};
+use types::FileOrdinal;
 
-use crate::wire::{HashWish, Known};
+use crate::{
+    origin::{NotOpened, Origin},
+    wire::{HashWish, Known},
+};
 
 /// The files of one segment, where they are now.
 #[derive(Debug)]
 pub struct SegmentFiles {
-    pub source: Source,
+    pub source: Origin,
     pub manifest: Arc<Manifest>,
     /// Of an earlier scan. None: this scan has to learn them.
     pub hashes: Option<Hashes>,
@@ -18,7 +21,7 @@ pub struct SegmentFiles {
 }
 
 impl SegmentFiles {
-    pub fn new(source: Source, manifest: Arc<Manifest>, hashes: Option<Hashes>, max_file_bytes: u64) -> Self {
+    pub fn new(source: Origin, manifest: Arc<Manifest>, hashes: Option<Hashes>, max_file_bytes: u64) -> Self {
         Self { source, manifest, hashes, max_file_bytes, known: BTreeMap::new() }
     }
 
@@ -32,9 +35,13 @@ impl SegmentFiles {
     }
 
     /// Opens files of one batch.
-    pub(super) fn opener(&self) -> impl FnMut(FileOrdinal) -> Result<File, Exception> {
-        let mut opener = self.source.opener();
-        move |file| opener.open_file(&self.manifest.files[file.0 as usize], self.max_file_bytes)
+    pub(super) fn opener<'s>(
+        &'s self,
+        batch: &[FileOrdinal],
+    ) -> impl FnMut(FileOrdinal) -> Result<File, NotOpened> + use<'s> {
+        let entry = |file: FileOrdinal| &self.manifest.files[file.0 as usize];
+        let mut open = self.source.opener(batch.iter().copied().map(entry).collect(), self.max_file_bytes);
+        move |file| open(entry(file))
     }
 
     /// Whether the bytes that were scanned are those that were listed.

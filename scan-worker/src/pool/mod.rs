@@ -28,6 +28,7 @@ use std::{
 use supervision::Limits;
 use tokio::sync::mpsc;
 
+use crate::metrics::Metrics;
 use slot::Slot;
 
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +50,12 @@ pub struct Handle {
 }
 
 impl Pool {
-    pub fn start(scanners: u32, launcher: &Launcher, limits: Limits) -> Result<Self, Error> {
+    pub fn start(scanners: u32, launcher: &Launcher, limits: Limits, metrics: &Metrics) -> Result<Self, Error> {
         let queue = Arc::new(Queue::default());
         let (end, ended) = mpsc::channel(1);
         let mut threads = Vec::new();
         for number in 0..scanners {
-            let slot = Slot::new(Arc::clone(&queue), launcher.clone(), limits);
+            let slot = Slot::new(Arc::clone(&queue), launcher.clone(), limits, metrics.clone());
             let end = End(end.clone());
             let thread = std::thread::Builder::new().name(format!("slot-{number}")).spawn(move || {
                 let _end = end;

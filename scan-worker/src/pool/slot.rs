@@ -13,6 +13,8 @@ use super::{
 };
 use crate::{
     job::plan::Share,
+    metrics::{Metrics, Restart},
+    origin::NotOpened,
     wire::{self, Answer, FileToScan, FileVerdict, LoadPart, ProgramId, Received, Reply, Request},
 };
 
@@ -32,6 +34,7 @@ const MAX_DEATHS_IN_ROW: u32 = 5;
 pub(super) struct Slot {
     queue: Arc<Queue>,
     launcher: Launcher,
+    metrics: Metrics,
     stop_within: Duration,
     born: Instant,
     life: Life,
@@ -60,10 +63,11 @@ struct InFlight {
 }
 
 impl Slot {
-    pub(super) fn new(queue: Arc<Queue>, launcher: Launcher, limits: Limits) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, launcher: Launcher, limits: Limits, metrics: Metrics) -> Self {
         Self {
             queue,
             launcher,
+            metrics,
             stop_within: limits.stop_within,
             born: Instant::now(),
             life: Life::new(limits),
@@ -162,8 +166,13 @@ impl Slot {
         let mut wanted = Vec::with_capacity(files.len());
         let mut descriptors = Vec::with_capacity(files.len());
         let mut answers = Vec::new();
-        let mut open = task.files.opener();
+        let (mut hindrance, mut unopened) = (None, Vec::new());
+        let mut open = task.files.opener(&files);
         for file in files {
+            if hindrance.is_some() {
+                unopened.push(file);
+                continue;
+            }
             match open(file) {
                 Ok(open) => {
                     let open = Arc::new(open);
@@ -190,7 +199,11 @@ impl Slot {
                         begins_batch,
                     });
                 }
-                Err(exception) => {
+                Err(NotOpened::Hindered(reason)) => {
+                    hindrance = Some(reason);
+                    unopened.push(file);
+                }
+                Err(NotOpened::Excepted(exception)) => {
                     answers.push(FileAnswer { file, shares: Arc::clone(&shares), fate: FileFate::Excepted(exception) });
                 }
             }
@@ -199,6 +212,11 @@ impl Slot {
         if !wanted.is_empty() {
             self.queue_request(&Request::Scan { program, files: wanted }, descriptors);
             self.life.see(self.born.elapsed(), Seen::SentFiles);
+        }
+        if let Some(reason) = hindrance {
+            task.hinder(format!("the corpus cannot be read: {reason}"));
+            task.give_back(pass, unopened);
+            self.queue.task_changed(&task);
         }
         if !answers.is_empty() {
             task.answer(pass, answers);
@@ -235,6 +253,7 @@ impl Slot {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 let reason = format!("{error}: {cause}");
                 self.life.see(self.born.elapsed(), Seen::StartFailed);
+                self.metrics.restarted(Restart::Failed);
                 let tasks: Vec<_> = self.waiting.iter().map(|batch| Arc::clone(&batch.task)).collect();
                 self.hinder_if_hopeless(&tasks, &reason);
             }
@@ -258,7 +277,10 @@ impl Slot {
         loop {
             let Some(process) = &mut self.process else { return };
             match process.connection.receive::<Reply>() {
-                Ok(Received::Frame(Reply::Scanned { answers })) => self.take_answers(answers),
+                Ok(Received::Frame(Reply::Scanned { answers, engine_us })) => {
+                    self.metrics.engine_ran(Duration::from_micros(engine_us));
+                    self.take_answers(answers);
+                }
                 Ok(Received::Frame(Reply::Loaded { program, guilty })) => self.take_loaded(program, &guilty),
                 Ok(Received::Nothing) => break,
                 Ok(Received::Closed) => {
@@ -349,6 +371,10 @@ impl Slot {
         let how = process.bury().map_or_else(|error| error.to_string(), |status| status.to_string());
         let actions = self.life.see(self.born.elapsed(), Seen::Exited);
         let death = if actions.contains(&Action::Died(Death::Hung)) { Death::Hung } else { Death::Crashed };
+        self.metrics.restarted(match death {
+            Death::Hung => Restart::Hung,
+            Death::Crashed => Restart::Crashed,
+        });
         let flight = mem::take(&mut self.flight);
         let in_flight: Vec<_> = flight
             .iter()

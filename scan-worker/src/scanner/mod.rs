@@ -14,6 +14,7 @@ pub use sandbox::Sandbox;
 use std::{collections::BTreeMap, fs::File, os::fd::OwnedFd, time::Duration};
 
 use engine::KindCompiled;
+use tokio::time::Instant;
 
 use crate::wire::{self, Answer, Blocking, FileToScan, GuiltyPart, LoadPart, ProgramId, Progress, Reply, Request};
 
@@ -106,6 +107,7 @@ impl Desk {
     ) -> Result<Option<Request>, Error> {
         let mut scanner = compiled.scanner().map_err(Error::Engine)?;
         loop {
+            let began = Instant::now();
             let mut answers = Vec::with_capacity(files.len());
             for file in &files {
                 let descriptor: OwnedFd = self.socket.descriptor()?;
@@ -114,7 +116,8 @@ impl Desk {
                     file::scan(&mut scanner, &File::from(descriptor), file, self.file_timeout, &mut self.buffer);
                 answers.push(Answer { sequence: file.sequence, verdict });
             }
-            self.socket.send(&Reply::Scanned { answers })?;
+            let engine_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.socket.send(&Reply::Scanned { answers, engine_us })?;
             match self.socket.receive()? {
                 Some(Request::Scan { program: same, files: more }) if same == program => files = more,
                 other => return Ok(other),

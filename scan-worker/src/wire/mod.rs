@@ -104,8 +104,15 @@ pub enum HashWish {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
-    Loaded { program: ProgramId, guilty: Vec<GuiltyPart> },
-    Scanned { answers: Vec<Answer> },
+    Loaded {
+        program: ProgramId,
+        guilty: Vec<GuiltyPart>,
+    },
+    /// The answers of one message's files, and how long they took together, in microseconds.
+    Scanned {
+        answers: Vec<Answer>,
+        engine_us: u64,
+    },
 }
 
 /// A part that does not compile; the others do, without it.

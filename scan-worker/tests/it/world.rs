@@ -14,13 +14,17 @@ use store::{Store, keys};
 use tempfile::TempDir;
 use types::{CorpusKey, Digest, RulesetArtifact, RulesetKey, RulesetSource, RulesetVersion, SegmentOrdinal, Tenant};
 
-use crate::fake_leader::{FakeLeader, until};
+use crate::{
+    fake_leader::{FakeLeader, until},
+    s3::S3,
+};
 
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) store: Store,
     pub(crate) leader: FakeLeader,
     pub(crate) worker: Worker,
+    corpus_url: Option<String>,
 }
 
 pub(crate) struct Worker(pub(crate) Child);
@@ -63,7 +67,20 @@ impl World {
         let store = Store::open(&url).unwrap();
         let leader = FakeLeader::start(url).await;
         let worker = start_worker(&leader, folder.path(), flags, user);
-        Self { folder, store, leader, worker }
+        Self { folder, store, leader, worker, corpus_url: None }
+    }
+
+    /// A worker that reads its corpus from a bucket.
+    pub(crate) async fn with_bucket(s3: &S3, corpus_url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = folder.path().join("storage");
+        std::fs::create_dir(&storage).unwrap();
+        let url = format!("file://{}", storage.display());
+        let store = Store::open(&url).unwrap();
+        let leader = FakeLeader::start(url).await;
+        let mut command = worker_command(&leader, Path::new(env!("CARGO_BIN_EXE_scan-worker")), &[]);
+        let worker = Worker(command.envs(s3.environment()).spawn().unwrap());
+        Self { folder, store, leader, worker, corpus_url: Some(corpus_url.to_owned()) }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -82,9 +99,10 @@ impl World {
         v1::CorpusRef {
             id: 1,
             key: Some((&corpus_key()).into()),
-            url: self.url(),
+            url: self.corpus_url.clone().unwrap_or_else(|| self.url()),
             max_file_bytes: 64 << 20,
             datasets: Vec::new(),
+            ..v1::CorpusRef::default()
         }
     }
 
@@ -183,13 +201,18 @@ pub(crate) fn start_worker(leader: &FakeLeader, folder: &Path, flags: &[&str], u
         std::fs::copy(&program, &copy).unwrap();
         program = copy;
     }
-    let mut command = Command::new(program);
-    command.arg("--orchestrators").arg(leader.address.to_string()).args(["--scanners", "2", "--log", "info"]);
-    command.args(flags);
+    let mut command = worker_command(leader, &program, flags);
     if let Some(user) = user {
         command.uid(user).gid(user);
     }
     Worker(command.spawn().unwrap())
+}
+
+fn worker_command(leader: &FakeLeader, program: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--orchestrators").arg(leader.address.to_string()).args(["--scanners", "2", "--log", "info"]);
+    command.args(flags);
+    command
 }
 
 fn open_to_all(path: &Path) {

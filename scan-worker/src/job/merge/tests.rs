@@ -60,7 +60,7 @@ fn merged(target: &Target, planned: &[u32], prior: Vec<Finding>, answers: &[File
         ordinal: SegmentOrdinal(5),
         manifest: &manifest,
         hashes: &Hashes::unknown(4),
-        source: &Source::open("file:///").unwrap(),
+        source: &crate::origin::Origin::Folder(Source::open("file:///").unwrap()),
         facts: &Facts::default(),
     };
     let planned = planned.iter().copied().map(FileOrdinal).collect();

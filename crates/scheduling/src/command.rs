@@ -6,7 +6,7 @@ use types::{
     RulesetVersion, SegmentDescriptor, SegmentOrdinal, SessionId, Skipped, Timestamp,
 };
 
-use crate::RulesetState;
+use crate::{Priority, RulesetState};
 
 /// Grants beyond this many in one command are refused, so that slots of one entry cannot collide.
 pub const MAX_GRANTS_PER_COMMAND: usize = 4096;
@@ -28,6 +28,10 @@ pub enum Command {
         key: CorpusKey,
         spec: CorpusSpec,
     },
+    /// Ends the hunts in a corpus and forgets it; its files stay where they are.
+    DeleteCorpus {
+        key: CorpusKey,
+    },
     /// Pushes sources; equal to the current version it changes nothing but state and selection.
     PutRuleset {
         key: RulesetKey,
@@ -36,6 +40,8 @@ pub enum Command {
         units: Vec<Digest>,
         corpora: CorpusSelection,
         source_bytes: u64,
+        #[serde(default, skip_serializing_if = "Priority::is_default")]
+        priority: Priority,
     },
     SetRulesetState {
         key: RulesetKey,
@@ -78,6 +84,7 @@ impl Command {
             Self::GrantLeases { grants } => u32::try_from(grants.len()).unwrap_or(u32::MAX),
             Self::OpenSession { .. } => 1,
             Self::PutCorpus { .. }
+            | Self::DeleteCorpus { .. }
             | Self::PutRuleset { .. }
             | Self::SetRulesetState { .. }
             | Self::EndSessions { .. }
@@ -117,7 +124,10 @@ impl Command {
                 SMALL + segments.len() * 80 + gone.sum::<usize>()
             }
             Self::SettleListing { result: ListingResult::Failed { reason }, .. } => SMALL + reason.len(),
-            Self::SettleListing { .. } | Self::SetRulesetState { .. } | Self::AllocateNode => SMALL,
+            Self::SettleListing { .. }
+            | Self::SetRulesetState { .. }
+            | Self::DeleteCorpus { .. }
+            | Self::AllocateNode => SMALL,
         }
     }
 }

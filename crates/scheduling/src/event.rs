@@ -8,6 +8,9 @@ pub enum Event {
         corpus: CorpusId,
         created: bool,
     },
+    CorpusDeleted {
+        corpus: CorpusId,
+    },
     RulesetPut {
         ruleset: RulesetId,
         version: RulesetVersion,

@@ -36,6 +36,6 @@ pub use coverage::{Attempts, Coverage, FindingsObject, Hunt};
 pub use event::{Event, Refusal};
 pub use lease::{Lease, Session};
 pub use planner::{FreeSlots, Planner, Reservations};
-pub use ruleset::{Ruleset, RulesetState, Version};
+pub use ruleset::{Priority, Ruleset, RulesetState, Version};
 pub use state::{FAILED_ATTEMPTS_LIMIT, LOST_ATTEMPTS_LIMIT, State};
 pub use view::{Backlog, HuntState, HuntView, OwedWork, WorkClass};

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use roaring::RoaringBitmap;
 use types::{CorpusId, RulesetId, SegmentOrdinal, SessionId, Timestamp};
 
-use crate::{Corpus, Coverage, Grant, State, Target, Work};
+use crate::{Corpus, Coverage, Grant, Priority, State, Target, Work, WorkClass};
 
-/// Of this many scan grants at least one goes to the sweep while one waits, however many fresh segments do.
-const SWEEP_FLOOR: u32 = 8;
+/// Of this many scan grants at least one goes to a class while one waits there, however many wait in those before it.
+/// By class, in their order.
+const FLOORS: [u32; WorkClass::ALL.len()] = [8, 8, 8, 32];
+const LARGEST_FLOOR: u32 = 32;
 /// Of this many grants at least one is a scan while one waits, however many listings are due: a corpus with no
 /// time between its listings must not stop all scanning.
 const SCAN_FLOOR: u32 = 8;
@@ -64,26 +66,25 @@ impl Reservations {
 pub struct Planner {
     /// Listings since the last scan, up to [`SCAN_FLOOR`].
     since_scan: u32,
-    /// Fresh grants since the last one from the sweep, up to [`SWEEP_FLOOR`].
-    since_sweep: u32,
+    /// Scan grants since the last one from each class, up to [`LARGEST_FLOOR`].
+    since: [u32; WorkClass::ALL.len()],
     /// The corpus last served in each class. Kept between calls, because most calls fill a single slot.
-    last_fresh: Option<CorpusId>,
-    last_swept: Option<CorpusId>,
+    last: [Option<CorpusId>; WorkClass::ALL.len()],
 }
 
 /// What one corpus owes: per ruleset the segments, and their union by class.
 pub(crate) struct Owed<'a> {
     corpus: CorpusId,
     by_ruleset: Vec<(RulesetId, &'a Coverage, types::RulesetVersion, RoaringBitmap)>,
-    pub(crate) fresh: RoaringBitmap,
-    pub(crate) sweep: RoaringBitmap,
+    /// Disjoint: a segment that is owed for several reasons is in the first class of those.
+    pub(crate) classes: [RoaringBitmap; WorkClass::ALL.len()],
 }
 
 impl Planner {
     /// Fills the free slots with the most urgent jobs that are neither leased nor reserved.
     ///
     /// Listings that are due come first, being short and the start of everything else, longest due before
-    /// the others; then fresh segments before swept ones, in order of arrival, corpora in turn. Scans and the sweep
+    /// the others; then segments class by class, in order of arrival, corpora in turn. Scans and the later classes
     /// have their floors. A job takes every ruleset owed to its segment.
     /// Sessions are filled in turn, one job at a time; one that has ended is left out. Depends on the
     /// arguments and on what the planner itself chose before.
@@ -122,22 +123,30 @@ impl Planner {
     }
 
     fn next_scan(&mut self, owing: &mut [Owed<'_>]) -> Option<Work> {
-        let any_fresh = owing.iter().any(|owed| !owed.fresh.is_empty());
-        let any_sweep = owing.iter().any(|owed| !owed.sweep.is_empty());
-        let fresh = any_fresh && (!any_sweep || self.since_sweep + 1 < SWEEP_FLOOR);
-        let last = if fresh { &mut self.last_fresh } else { &mut self.last_swept };
-        let holds = |owed: &Owed<'_>| !if fresh { &owed.fresh } else { &owed.sweep }.is_empty();
-        let after = owing.iter().position(|owed| Some(owed.corpus) > *last && holds(owed));
+        let waits = |class: &usize| owing.iter().any(|owed| !owed.classes[*class].is_empty());
+        let out_of_patience = |class: &usize| self.since[*class] + 1 >= FLOORS[*class];
+        let classes = || (0..FLOORS.len()).filter(waits);
+        let first = classes().next()?;
+        let class = classes().rev().find(|class| *class != first && out_of_patience(class)).unwrap_or(first);
+        let holds = |owed: &Owed<'_>| !owed.classes[class].is_empty();
+        let after = owing.iter().position(|owed| Some(owed.corpus) > self.last[class] && holds(owed));
         let next = after.or_else(|| owing.iter().position(holds))?;
-        *last = Some(owing[next].corpus);
-        self.since_sweep = if fresh { SWEEP_FLOOR.min(self.since_sweep + 1) } else { 0 };
-        owing[next].take(fresh)
+        self.last[class] = Some(owing[next].corpus);
+        for since in &mut self.since {
+            *since = LARGEST_FLOOR.min(*since + 1);
+        }
+        self.since[class] = 0;
+        owing[next].take(class)
     }
 }
 
 impl Owed<'_> {
-    fn take(&mut self, fresh: bool) -> Option<Work> {
-        let class = if fresh { &mut self.fresh } else { &mut self.sweep };
+    fn class(&mut self, class: WorkClass) -> &mut RoaringBitmap {
+        &mut self.classes[class as usize]
+    }
+
+    fn take(&mut self, class: usize) -> Option<Work> {
+        let class = &mut self.classes[class];
         let ordinal = class.min()?;
         class.remove(ordinal);
         let segment = SegmentOrdinal(ordinal);
@@ -164,8 +173,7 @@ pub(crate) fn owed<'a>(
     id: CorpusId,
     corpus: &Corpus,
 ) -> Option<Owed<'a>> {
-    let mut owed =
-        Owed { corpus: id, by_ruleset: Vec::new(), fresh: RoaringBitmap::new(), sweep: RoaringBitmap::new() };
+    let mut owed = Owed { corpus: id, by_ruleset: Vec::new(), classes: Default::default() };
     for (ruleset_id, coverage) in state.coverage_of(id) {
         let ruleset = state.ruleset(ruleset_id)?;
         if !state.hunts_in(ruleset, corpus) {
@@ -187,21 +195,36 @@ pub(crate) fn owed<'a>(
         if segments.is_empty() {
             continue;
         }
-        // Fresh: arrived under the standing ruleset and never scanned by it. A new version does not
-        // push such a segment back into the sweep.
-        if coverage.first_fresh < stored {
-            let mut fresh = segments.clone();
-            fresh.remove_range(0..coverage.first_fresh.0);
-            for done in coverage.done_bitmaps() {
-                fresh -= done;
+        match ruleset.priority {
+            Priority::Urgent => *owed.class(WorkClass::Urgent) |= &segments,
+            Priority::Background => *owed.class(WorkClass::Background) |= &segments,
+            Priority::Sweep => {
+                *owed.class(WorkClass::Fresh) |= fresh(coverage, &segments, stored);
+                *owed.class(WorkClass::Sweep) |= &segments;
             }
-            owed.fresh |= fresh;
         }
-        owed.sweep |= &segments;
         owed.by_ruleset.push((ruleset_id, coverage, version, segments));
     }
-    owed.sweep -= &owed.fresh;
+    let mut before = RoaringBitmap::new();
+    for class in &mut owed.classes {
+        *class -= &before;
+        before |= &*class;
+    }
     (!owed.by_ruleset.is_empty()).then_some(owed)
+}
+
+/// Arrived under the standing ruleset and never scanned by it. A new version does not push such a segment back into
+/// the sweep.
+fn fresh(coverage: &Coverage, segments: &RoaringBitmap, stored: SegmentOrdinal) -> RoaringBitmap {
+    if coverage.first_fresh >= stored {
+        return RoaringBitmap::new();
+    }
+    let mut fresh = segments.clone();
+    fresh.remove_range(0..coverage.first_fresh.0);
+    for done in coverage.done_bitmaps() {
+        fresh -= done;
+    }
+    fresh
 }
 
 fn listings_due(state: &State, reservations: &Reservations, now: Timestamp) -> Vec<Work> {

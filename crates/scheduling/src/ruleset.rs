@@ -22,6 +22,25 @@ impl fmt::Display for RulesetState {
     }
 }
 
+/// How a ruleset's work stands against that of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Priority {
+    /// Before everything else, new files under other rulesets included.
+    Urgent,
+    /// New files first, stored ones after them.
+    #[default]
+    Sweep,
+    /// When nothing else is owed.
+    Background,
+}
+
+impl Priority {
+    /// What was written before there were priorities stays to the byte what it was.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A named set of YARA sources in numbered, immutable versions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ruleset {
@@ -32,6 +51,8 @@ pub struct Ruleset {
     pub versions: Vec<Version>,
     /// Units of the current version, sorted.
     units: Vec<Digest>,
+    #[serde(default, skip_serializing_if = "Priority::is_default")]
+    pub priority: Priority,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +69,14 @@ pub struct Version {
 
 impl Ruleset {
     pub(crate) fn new(key: RulesetKey, corpora: CorpusSelection) -> Self {
-        Self { key, state: RulesetState::Active, corpora, versions: Vec::new(), units: Vec::new() }
+        Self {
+            key,
+            state: RulesetState::Active,
+            corpora,
+            versions: Vec::new(),
+            units: Vec::new(),
+            priority: Priority::default(),
+        }
     }
 
     /// The newest version, which is the one hunted with. A ruleset in the state has at least one.

@@ -15,7 +15,7 @@ use types::{
     SessionId, Timestamp,
 };
 
-use crate::{Command, Corpus, Coverage, Event, Lease, Refusal, Ruleset, RulesetState, Session, Stamp};
+use crate::{Command, Corpus, Coverage, Event, Lease, Priority, Refusal, Ruleset, RulesetState, Session, Stamp, Work};
 
 /// Counted failures of a segment under one ruleset after which its files become exceptions.
 pub const FAILED_ATTEMPTS_LIMIT: u32 = 3;
@@ -35,6 +35,9 @@ pub struct State {
     /// Id 1 belongs to the node that bootstraps; later members get ids from here.
     last_node: u64,
     corpora: BTreeMap<CorpusId, Arc<Corpus>>,
+    /// The largest id of a corpus that was deleted: no id is given twice, because workers remember by them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    last_deleted_corpus: u32,
     corpus_ids: BTreeMap<CorpusKey, CorpusId>,
     rulesets: BTreeMap<RulesetId, Arc<Ruleset>>,
     ruleset_ids: BTreeMap<RulesetKey, RulesetId>,
@@ -51,8 +54,13 @@ impl State {
         let mut events = Vec::new();
         let result = match command {
             Command::PutCorpus { key, spec } => self.put_corpus(key, spec, &mut events),
-            Command::PutRuleset { key, digest, units, corpora, source_bytes } => {
-                self.put_ruleset(key, digest, units, corpora, source_bytes, &mut events)
+            Command::DeleteCorpus { key } => {
+                self.delete_corpus(&key, &mut events);
+                Ok(())
+            }
+            Command::PutRuleset { key, digest, units, corpora, source_bytes, priority } => {
+                let put = self.put_ruleset(&key, digest, units, corpora, source_bytes, &mut events);
+                put.map(|id| self.set_priority(id, priority))
             }
             Command::SetRulesetState { key, state } => self.set_ruleset_state(&key, state, &mut events),
             Command::OpenSession { worker } => self.open_session(stamp, worker, &mut events),
@@ -151,7 +159,9 @@ impl State {
             events.push(Event::CorpusPut { corpus: id, created: false });
             return Ok(());
         }
-        let id = CorpusId(next_id(self.corpora.keys().next_back().map(|id| id.0))?);
+        let last = self.corpora.keys().next_back().map(|id| id.0);
+        let deleted = Some(self.last_deleted_corpus).filter(|id| *id > 0);
+        let id = CorpusId(next_id(last.max(deleted))?);
         self.corpus_ids.insert(key.clone(), id);
         self.corpora.insert(id, Arc::new(Corpus::new(key, spec, self.now)));
         self.open_coverage();
@@ -159,19 +169,38 @@ impl State {
         Ok(())
     }
 
+    /// A corpus that is not there is deleted already.
+    fn delete_corpus(&mut self, key: &CorpusKey, events: &mut Vec<Event>) {
+        let Some(id) = self.corpus_ids.remove(key) else {
+            return;
+        };
+        let of_corpus = |lease: &Lease| match &lease.work {
+            Work::Scan { corpus, .. } | Work::List { corpus } => *corpus == id,
+        };
+        let leases: Vec<_> =
+            self.leases.iter().filter(|(_, lease)| of_corpus(lease)).map(|(lease, _)| *lease).collect();
+        for lease in leases {
+            self.take_lease(lease, events); // a settlement that comes now is refused
+        }
+        self.corpora.remove(&id);
+        self.coverage.retain(|(corpus, _), _| *corpus != id);
+        self.last_deleted_corpus = self.last_deleted_corpus.max(id.0);
+        events.push(Event::CorpusDeleted { corpus: id });
+    }
+
     fn put_ruleset(
         &mut self,
-        key: RulesetKey,
+        key: &RulesetKey,
         digest: Digest,
         units: Vec<Digest>,
         corpora: CorpusSelection,
         source_bytes: u64,
         events: &mut Vec<Event>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<RulesetId, Refusal> {
         if units.is_empty() || !units.is_sorted_by(|a, b| a < b) {
             return Err(malformed("units are sorted, unique and at least one".to_owned()));
         }
-        let (id, known) = match self.ruleset_id(&key) {
+        let (id, known) = match self.ruleset_id(key) {
             Some(id) => (id, true),
             None => (RulesetId(next_id(self.rulesets.keys().next_back().map(|id| id.0))?), false),
         };
@@ -185,13 +214,19 @@ impl State {
             ruleset.push(digest, units, source_bytes, now);
         }
         let version = ruleset.current().number;
-        self.ruleset_ids.insert(key, id);
+        self.ruleset_ids.insert(key.clone(), id);
         if created {
             self.forget_attempts(id);
         }
         self.open_coverage();
         events.push(Event::RulesetPut { ruleset: id, version, created });
-        Ok(())
+        Ok(id)
+    }
+
+    fn set_priority(&mut self, id: RulesetId, priority: Priority) {
+        if let Some(ruleset) = self.rulesets.get_mut(&id).filter(|ruleset| ruleset.priority != priority) {
+            Arc::make_mut(ruleset).priority = priority;
+        }
     }
 
     fn forget_attempts(&mut self, id: RulesetId) {
@@ -265,6 +300,10 @@ impl State {
 
 fn selects(ruleset: &Ruleset, corpus: &Corpus) -> bool {
     ruleset.key.tenant == corpus.key.tenant && ruleset.corpora.contains(&corpus.key.name)
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn next_id(last: Option<u32>) -> Result<u32, Refusal> {

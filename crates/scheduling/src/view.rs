@@ -59,10 +59,28 @@ pub struct Backlog {
 /// Why a segment is owed, in the order in which the planner grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkClass {
+    /// Its ruleset goes before everything else.
+    Urgent,
     /// It arrived under a standing ruleset that has not seen it.
     Fresh,
     /// A ruleset, or a newer version of it, came after the segment.
     Sweep,
+    /// Its ruleset waits for all others.
+    Background,
+}
+
+impl WorkClass {
+    /// In the order in which they are granted.
+    pub const ALL: [Self; 4] = [Self::Urgent, Self::Fresh, Self::Sweep, Self::Background];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::Fresh => "fresh",
+            Self::Sweep => "sweep",
+            Self::Background => "background",
+        }
+    }
 }
 
 /// Work that is owed and not leased.
@@ -74,6 +92,12 @@ pub struct OwedWork {
 }
 
 impl State {
+    /// Listings that are due at `now` and not under way.
+    pub fn listings_due(&self, now: Timestamp) -> u64 {
+        let due = |corpus: &Corpus| corpus.listing.lease.is_none() && corpus.listing.due_at <= now;
+        self.corpora().filter(|(_, corpus)| due(corpus)).count() as u64
+    }
+
     /// What is owed to each tenant, by class; segments that wait after a failure count. Without entries that are zero.
     ///
     /// Cost: O(segments owed).
@@ -84,7 +108,7 @@ impl State {
             let Some(owed) = planner::owed(self, &Reservations::default(), end_of_time, id, corpus) else {
                 continue;
             };
-            for (class, segments) in [(WorkClass::Fresh, &owed.fresh), (WorkClass::Sweep, &owed.sweep)] {
+            for (class, segments) in WorkClass::ALL.into_iter().zip(&owed.classes) {
                 if segments.is_empty() {
                     continue;
                 }

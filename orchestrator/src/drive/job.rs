@@ -51,5 +51,7 @@ fn corpus_ref(id: CorpusId, corpus: &Corpus) -> v1::CorpusRef {
         url: corpus.spec.url.clone(),
         max_file_bytes: corpus.spec.max_file_bytes,
         datasets: corpus.spec.datasets.iter().map(ToString::to_string).collect(),
+        include: corpus.spec.include.clone(),
+        exclude: corpus.spec.exclude.clone(),
     }
 }

@@ -391,6 +391,7 @@ impl Leading {
                 tracing::info!(%ruleset, %version, "new ruleset version");
             }
             Event::CorpusPut { corpus, created: true } => tracing::info!(%corpus, "new corpus"),
+            Event::CorpusDeleted { corpus } => tracing::info!(%corpus, "corpus deleted"),
             Event::SessionOpened { session } => tracing::info!(%session, "session opened"),
             Event::CorpusPut { .. }
             | Event::RulesetPut { .. }
@@ -410,8 +411,8 @@ fn leases_of(state: &State, session: SessionId) -> Option<&BTreeSet<LeaseId>> {
     state.session(session).map(|session| &session.leases)
 }
 
-/// This leader's clock; the only one that decisions see.
-fn now() -> Timestamp {
+/// This node's clock; the leader's is the only one that decisions see.
+pub(crate) fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

@@ -11,7 +11,7 @@
 //! state, and gives every session one more time to live.
 
 pub(crate) mod job;
-mod leading;
+pub(crate) mod leading;
 mod proposal;
 
 use std::{sync::Arc, time::Duration};

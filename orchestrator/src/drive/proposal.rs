@@ -51,7 +51,8 @@ impl Proposal {
         let submitted_at = Instant::now();
         let span = tracing::info_span!("proposal", commands = entry.commands.len(), index = tracing::field::Empty);
         let (responder, receiver) = ProgressResponder::complete_only();
-        let sent = raft.write(entry).with_leader(term).responder(responder).instrument(span.clone()).await;
+        let sent =
+            raft.write(entry).with_leader(term).responder(responder).into_future().instrument(span.clone()).await;
         let committed = async move {
             let applied = match sent {
                 Ok(()) => receiver.await.ok().and_then(|written| match written {

@@ -8,7 +8,7 @@ use protocol::{
     ConvertError,
     v1::{self, scan_server},
 };
-use scheduling::{Command, Event, RulesetState};
+use scheduling::{Command, Event, Priority, RulesetState};
 use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 use types::{CorpusId, CorpusKey, CorpusSelection, CorpusSpec, Name, RulesetArtifact, RulesetKey, SegmentOrdinal};
@@ -20,6 +20,8 @@ use crate::node::Node;
 const DEFAULT_MAX_FILE_BYTES: u64 = 512 << 20;
 /// libyara addresses a file with 31 bits in places; larger files are refused rather than half scanned.
 const MAX_MAX_FILE_BYTES: u64 = 2_000_000_000;
+const MAX_PATTERNS: usize = 64;
+const MAX_PATTERN_BYTES: usize = 256;
 const DEFAULT_LISTING_INTERVAL_MS: u64 = 5_000;
 const MIN_LISTING_INTERVAL_MS: u64 = 100;
 const DEFAULT_WATCH_INTERVAL: Duration = Duration::from_millis(250);
@@ -41,11 +43,14 @@ impl scan_server::Scan for Service {
         &self,
         request: Request<v1::PutCorpusRequest>,
     ) -> Result<Response<v1::PutCorpusResponse>, Status> {
-        let v1::PutCorpusRequest { key, url, max_file_bytes, listing_interval_ms, datasets } = request.into_inner();
+        let v1::PutCorpusRequest { key, url, max_file_bytes, listing_interval_ms, datasets, include, exclude } =
+            request.into_inner();
+        check_patterns("include", &include)?;
+        check_patterns("exclude", &exclude)?;
         let key = CorpusKey::try_from(key.ok_or_else(ConvertError::missing("key"))?)?;
-        if !url.starts_with("file:///") {
+        if !url.starts_with("file:///") && !is_bucket(&url) {
             return Err(Status::invalid_argument(format!(
-                "{url:?} is no corpus url this version reads; use file:///ABSOLUTE/PATH"
+                "{url:?} is no corpus url this version reads; use file:///ABSOLUTE/PATH or s3://BUCKET/PREFIX"
             )));
         }
         let storage = self.0.store.url().trim_end_matches('/');
@@ -65,6 +70,8 @@ impl scan_server::Scan for Service {
             max_file_bytes: or(max_file_bytes, DEFAULT_MAX_FILE_BYTES),
             listing_interval_ms: or(listing_interval_ms, DEFAULT_LISTING_INTERVAL_MS).max(MIN_LISTING_INTERVAL_MS),
             datasets: protocol::names("datasets", datasets)?,
+            include,
+            exclude,
         };
         let events = self.0.propose(Command::PutCorpus { key, spec }).await?;
         let put = events.iter().find_map(|event| match event {
@@ -72,6 +79,16 @@ impl scan_server::Scan for Service {
             _ => None,
         });
         put.map(Response::new).ok_or_else(|| Status::internal("the corpus was not put"))
+    }
+
+    async fn delete_corpus(
+        &self,
+        request: Request<v1::DeleteCorpusRequest>,
+    ) -> Result<Response<v1::DeleteCorpusResponse>, Status> {
+        let key = request.into_inner().key.ok_or_else(ConvertError::missing("key"))?;
+        let events = self.0.propose(Command::DeleteCorpus { key: CorpusKey::try_from(key)? }).await?;
+        let deleted = events.iter().any(|event| matches!(event, Event::CorpusDeleted { .. }));
+        Ok(Response::new(v1::DeleteCorpusResponse { deleted }))
     }
 
     async fn list_corpora(
@@ -120,7 +137,9 @@ impl scan_server::Scan for Service {
         &self,
         request: Request<v1::PutRulesetRequest>,
     ) -> Result<Response<v1::PutRulesetResponse>, Status> {
-        let v1::PutRulesetRequest { key, artifact, corpora } = request.into_inner();
+        let request = request.into_inner();
+        let priority = priority(request.priority());
+        let v1::PutRulesetRequest { key, artifact, corpora, priority: _ } = request;
         let key = RulesetKey::try_from(key.ok_or_else(ConvertError::missing("key"))?)?;
         let corpora = selection(corpora)?;
         self.0.check_leads().await?;
@@ -133,7 +152,8 @@ impl scan_server::Scan for Service {
             Status::unavailable(format!("the object storage does not take the ruleset: {error}"))
         })?;
         let source_bytes = artifact.source_bytes() as u64;
-        let command = Command::PutRuleset { key, digest, units: artifact.unit_digests(), corpora, source_bytes };
+        let units = artifact.unit_digests();
+        let command = Command::PutRuleset { key, digest, units, corpora, source_bytes, priority };
         let events = self.0.propose(command).await?;
         let put = events.iter().find_map(|event| match event {
             Event::RulesetPut { ruleset, version, created } => Some((*ruleset, *version, *created)),
@@ -247,6 +267,31 @@ impl scan_server::Scan for Service {
         let segments = wanted.exceptions(&state, self.0.store.url());
         Ok(Response::new(stream::iter(segments.into_iter().map(Ok)).boxed()))
     }
+}
+
+fn priority(priority: v1::RulesetPriority) -> Priority {
+    match priority {
+        v1::RulesetPriority::Unspecified | v1::RulesetPriority::Sweep => Priority::Sweep,
+        v1::RulesetPriority::Background => Priority::Background,
+        v1::RulesetPriority::Urgent => Priority::Urgent,
+    }
+}
+
+fn check_patterns(field: &str, patterns: &[String]) -> Result<(), Status> {
+    let fits = |pattern: &String| (1..=MAX_PATTERN_BYTES).contains(&pattern.len());
+    if patterns.len() <= MAX_PATTERNS && patterns.iter().all(fits) {
+        return Ok(());
+    }
+    let text = format!("{field} has at most {MAX_PATTERNS} patterns of 1 to {MAX_PATTERN_BYTES} bytes");
+    Err(Status::invalid_argument(text))
+}
+
+/// `s3://` with the name of a bucket; what is in it only the workers can see.
+fn is_bucket(url: &str) -> bool {
+    let rest = url.strip_prefix("s3://").unwrap_or_default();
+    let name = rest.split('/').next().unwrap_or_default();
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    (3..=63).contains(&name.len()) && name.bytes().all(allowed) && !rest.contains(['?', '#'])
 }
 
 fn of_tenant(wanted: &str, tenant: &Name) -> bool {

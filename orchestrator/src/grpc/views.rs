@@ -8,7 +8,7 @@ use tonic::Status;
 use types::{CorpusId, CorpusSelection, RulesetId, SessionId};
 
 use crate::{
-    drive::job,
+    drive::{job, leading::now},
     node::{Member, Node},
 };
 
@@ -45,6 +45,7 @@ pub(crate) async fn status(node: Arc<Node>, brief: bool) -> Result<v1::StatusRes
         not_ready_reason: not_ready.unwrap_or_default(),
         advertised_address: node.advertise.clone(),
         last_backup: node.backups.last().map(|last| last.to_wire()),
+        listings_due: state.listings_due(now().max(state.now())),
         log_entries_since_snapshot: last_log_index.saturating_sub(snapshot_index),
         ..v1::StatusResponse::default()
     };
@@ -97,8 +98,10 @@ fn session_view(node: &Node, id: SessionId, session: &Session) -> v1::SessionInf
 fn owed_work(state: &State) -> Vec<v1::Backlog> {
     let owed = state.owed_work().into_iter().map(|((tenant, class), work)| {
         let class = match class {
+            WorkClass::Urgent => v1::WorkClass::Urgent,
             WorkClass::Fresh => v1::WorkClass::Fresh,
             WorkClass::Sweep => v1::WorkClass::Sweep,
+            WorkClass::Background => v1::WorkClass::Background,
         };
         v1::Backlog {
             tenant: tenant.to_string(),
@@ -127,6 +130,8 @@ pub(crate) fn corpus(id: CorpusId, corpus: &Corpus) -> v1::Corpus {
         last_listed_at_ms: corpus.listing.last_done_at.map(|at| at.0),
         listing_error: corpus.listing.last_error.clone().unwrap_or_default(),
         datasets: corpus.spec.datasets.iter().map(ToString::to_string).collect(),
+        include: corpus.spec.include.clone(),
+        exclude: corpus.spec.exclude.clone(),
     }
 }
 

@@ -11,7 +11,7 @@ use prometheus_client::{
 };
 use scheduling::{OwedWork, WorkClass};
 
-use crate::node::Node;
+use crate::{drive::leading::now, node::Node};
 
 const PREFIX: &str = "dragnet_orchestrator_";
 /// Tenants with series of their own; more would let a tenant's users fill a monitoring system.
@@ -79,24 +79,19 @@ fn state(node: &Node, out: &mut Out<'_>) -> fmt::Result {
     out.gauge("sessions", "Open sessions of workers", state.sessions().count() as u64)?;
     out.gauge("leased_segments", "Segments under a lease", backlog.leased_segments)?;
     out.gauge("listings", "Listings under way", backlog.listings)?;
+    let due = state.listings_due(now().max(state.now()));
+    out.gauge("listings_due", "Listings that are due and not under way", due)?;
     let owed = bounded(state.owed_work());
     let mut family = |name: &str, help: &str, value: fn(&OwedWork) -> u64| {
         let series: Vec<_> = owed
             .iter()
-            .map(|((tenant, class), work)| ([("tenant", tenant.as_str()), ("class", class_name(*class))], value(work)))
+            .map(|((tenant, class), work)| ([("tenant", tenant.as_str()), ("class", class.as_str())], value(work)))
             .collect();
         out.family(name, help, &series)
     };
     family("backlog_segments", "Segments that are owed and not leased", |work| work.segments)?;
     family("backlog_files", "Files in segments that are owed and not leased", |work| work.files)?;
     family("backlog_bytes", "Bytes in segments that are owed and not leased", |work| work.bytes)
-}
-
-fn class_name(class: WorkClass) -> &'static str {
-    match class {
-        WorkClass::Fresh => "fresh",
-        WorkClass::Sweep => "sweep",
-    }
 }
 
 /// The first tenants by name as they are, the others as one.

@@ -18,8 +18,8 @@
 //! | `members` | members | role: voter, learner |
 //! | `silent_members`: of which the leader has not heard for 5 s; leader only | members | |
 //! | `replication_lag_entries`: of the member that is furthest behind; leader only | entries | |
-//! | `sessions`, `leased_segments`, `listings` | | |
-//! | `backlog_segments`, `backlog_files`, `backlog_bytes` | | tenant (the first 50 by name, then `other`), class: fresh, sweep |
+//! | `sessions`, `leased_segments`, `listings`, `listings_due` | | |
+//! | `backlog_segments`, `backlog_files`, `backlog_bytes` | | tenant (the first 50 by name, then `other`), class: urgent, fresh, sweep, background |
 //! | `build_info`: 1 | | version |
 //!
 //! Numbers of the state and of Raft are read at the moment of a scrape; all members tell them, the leader's are the newest.
@@ -162,6 +162,7 @@ impl Metrics {
             | Event::LeaseEnded { .. }
             | Event::SegmentsAppended { .. }
             | Event::ListingSettled { .. }
+            | Event::CorpusDeleted { .. }
             | Event::NodeAllocated { .. } => 0,
         };
     }

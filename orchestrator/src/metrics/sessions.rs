@@ -35,7 +35,10 @@ pub(crate) struct Tally {
 
 impl Sessions {
     pub(crate) fn settled(&self, session: SessionId, files: u64, bytes: u64) {
-        let now = Instant::now();
+        self.settled_at(Instant::now(), session, files, bytes);
+    }
+
+    fn settled_at(&self, now: Instant, session: SessionId, files: u64, bytes: u64) {
         let mut sessions = self.lock();
         let done =
             sessions.entry(session).or_insert_with(|| Done { since: now, files: 0, bytes: 0, lately: VecDeque::new() });
@@ -55,7 +58,10 @@ impl Sessions {
     }
 
     pub(crate) fn tally(&self, session: SessionId) -> Tally {
-        let now = Instant::now();
+        self.tally_at(Instant::now(), session)
+    }
+
+    fn tally_at(&self, now: Instant, session: SessionId) -> Tally {
         let mut sessions = self.lock();
         let Some(done) = sessions.get_mut(&session) else {
             return Tally::default();
@@ -83,21 +89,21 @@ mod tests {
 
     const SESSION: SessionId = SessionId { index: 1, slot: 0 };
 
-    #[tokio::test(start_paused = true)]
-    async fn a_rate_is_that_of_the_last_minute() {
+    #[test]
+    fn a_rate_is_that_of_the_last_minute() {
         let sessions = Sessions::default();
+        let mut now = Instant::now();
         for _ in 0..120 {
-            sessions.settled(SESSION, 50, 1_000);
-            tokio::time::advance(Duration::from_secs(1)).await;
+            sessions.settled_at(now, SESSION, 50, 1_000);
+            now += Duration::from_secs(1);
         }
 
-        let tally = sessions.tally(SESSION);
+        let tally = sessions.tally_at(now, SESSION);
 
         assert_eq!((tally.files, tally.bytes), (6_000, 120_000));
         assert!((45.0..=55.0).contains(&tally.files_per_second), "{tally:?}");
-        tokio::time::advance(WINDOW * 2).await;
-        assert_eq!(sessions.tally(SESSION).files_per_second, 0.0);
+        assert_eq!(sessions.tally_at(now + WINDOW * 2, SESSION).files_per_second, 0.0);
         sessions.ended(SESSION);
-        assert_eq!(sessions.tally(SESSION), Tally::default());
+        assert_eq!(sessions.tally_at(now, SESSION), Tally::default());
     }
 }

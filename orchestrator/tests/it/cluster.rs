@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -41,6 +41,7 @@ pub(crate) struct Cluster {
     http: Vec<String>,
     processes: Vec<Option<Child>>,
     flags: Vec<String>,
+    hosts: Option<PathBuf>,
 }
 
 impl Cluster {
@@ -69,9 +70,16 @@ impl Cluster {
             addresses,
             processes: Vec::new(),
             flags: flags.iter().map(ToString::to_string).collect(),
+            hosts: None,
         };
         cluster.processes.resize_with(size, || None);
         cluster
+    }
+
+    /// Members started from now on see this file as their hosts file. False: that cannot be done here.
+    pub(crate) fn with_hosts(&mut self, hosts: &Path) -> bool {
+        self.hosts = Some(hosts.to_owned());
+        in_namespace(hosts, "true").status().is_ok_and(|status| status.success())
     }
 
     /// Nodes that wait to be told what to be.
@@ -188,9 +196,18 @@ impl Cluster {
         self.processes[index] = Some(child);
     }
 
+    /// Takes a process that was started with a command of its own.
+    pub(crate) fn adopt(&mut self, index: usize, child: Child) {
+        self.processes[index] = Some(child);
+    }
+
     pub(crate) fn command(&self, index: usize) -> Command {
         let log = File::options().create(true).append(true).open(self.log_path(index)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
+        let program = env!("CARGO_BIN_EXE_orchestrator");
+        let mut command = match &self.hosts {
+            Some(hosts) => in_namespace(hosts, program),
+            None => Command::new(program),
+        };
         command
             .arg("--dir")
             .arg(self.member_dir(index))
@@ -286,6 +303,7 @@ impl Cluster {
             max_file_bytes: 0,
             listing_interval_ms: 3_600_000,
             datasets: Vec::new(),
+            ..v1::PutCorpusRequest::default()
         };
         let put = |channel| {
             let request = request.clone();
@@ -296,7 +314,11 @@ impl Cluster {
 
     /// Pushes a ruleset of one rule whose text is `text`.
     pub(crate) async fn put_ruleset(&self, name: &str, text: &str) -> v1::PutRulesetResponse {
-        let request = v1::PutRulesetRequest { key: Some(key(name)), artifact: artifact(text), corpora: Vec::new() };
+        let request = v1::PutRulesetRequest {
+            key: Some(key(name)),
+            artifact: artifact(text),
+            ..v1::PutRulesetRequest::default()
+        };
         let put = |channel| {
             let request = request.clone();
             async move { ScanClient::new(channel).put_ruleset(request).await }
@@ -349,6 +371,14 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// The program, with another hosts file and the same process id as what starts it.
+fn in_namespace(hosts: &Path, program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
+    command.arg(hosts).arg(program);
+    command
 }
 
 /// One request over plain HTTP; none when nobody answers.

@@ -63,6 +63,7 @@ async fn a_full_disk_ends_the_process_with_a_clear_error_and_loses_nothing_ackno
             max_file_bytes: 0,
             listing_interval_ms: 3_600_000,
             datasets: Vec::new(),
+            ..v1::PutCorpusRequest::default()
         };
         let put = |channel| {
             let request = request.clone();

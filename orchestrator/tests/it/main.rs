@@ -11,4 +11,5 @@ mod members;
 mod recovery;
 mod roles;
 mod storage_suite;
+mod traces;
 mod worker;

@@ -157,6 +157,7 @@ async fn the_object_storage_is_no_corpus() {
             max_file_bytes: 0,
             listing_interval_ms: 0,
             datasets: Vec::new(),
+            ..v1::PutCorpusRequest::default()
         };
         let mut client = ScanClient::new(channel(cluster.address(0)).unwrap());
         let refused = client.put_corpus(request).await.unwrap_err();

@@ -10,13 +10,14 @@ use types::{
 
 use super::story::{corpus_key, ruleset_key};
 use crate::{
-    Command, FreeSlots, Grant, ListingResult, Planner, Reservations, RulesetResult, RulesetState, ScanDone, Stamp,
-    State, Target, Verdict, Work,
+    Command, FreeSlots, Grant, ListingResult, Planner, Priority, Reservations, RulesetResult, RulesetState, ScanDone,
+    Stamp, State, Target, Verdict, Work,
 };
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     PutCorpus,
+    DeleteCorpus,
     Push,
     SetState,
     Open,
@@ -100,6 +101,9 @@ impl Leader {
     fn command(&mut self, state: &State, kind: Kind, dice: &mut Dice) -> Command {
         match kind {
             Kind::PutCorpus => put_corpus(dice),
+            Kind::DeleteCorpus => {
+                Command::DeleteCorpus { key: corpus_key(dice.pick(&["a/x", "a/y", "b/x", "b/y"]).unwrap()) }
+            }
             Kind::Push => push(dice),
             Kind::SetState => set_state(dice),
             Kind::Open => open(dice),
@@ -198,7 +202,14 @@ fn put_corpus(dice: &mut Dice) -> Command {
     let key = dice.pick(&["a/x", "a/y", "b/x"]).unwrap();
     let url = if dice.one_in(12) { String::new() } else { format!("file:///{}", dice.below(12) / 11) };
     let listing_interval_ms = dice.pick(&[0, 3_000, 20_000, 60_000, 60_000, u64::MAX]).unwrap();
-    let spec = CorpusSpec { url, max_file_bytes: dice.roll(), listing_interval_ms, datasets: Vec::new() };
+    let spec = CorpusSpec {
+        url,
+        max_file_bytes: dice.roll(),
+        listing_interval_ms,
+        datasets: Vec::new(),
+        include: Vec::new(),
+        exclude: Vec::new(),
+    };
     Command::PutCorpus { key: corpus_key(key), spec }
 }
 
@@ -216,7 +227,8 @@ fn push(dice: &mut Dice) -> Command {
         _ => CorpusSelection::All,
     };
     let digest = Digest::of(&mask.to_le_bytes());
-    Command::PutRuleset { key: ruleset_key(key), digest, units, corpora, source_bytes: u64::from(mask) }
+    let priority = dice.pick(&[Priority::Sweep, Priority::Sweep, Priority::Urgent, Priority::Background]).unwrap();
+    Command::PutRuleset { key: ruleset_key(key), digest, units, corpora, source_bytes: u64::from(mask), priority }
 }
 
 fn set_state(dice: &mut Dice) -> Command {

@@ -97,6 +97,8 @@ pub(super) struct Model {
     pub(super) now: Timestamp,
     nodes: u64,
     pub(super) corpora: Vec<CorpusRow>,
+    /// Corpora that there ever were.
+    corpora_ever: u32,
     pub(super) segments: Vec<SegmentRow>,
     pub(super) gone: Vec<(CorpusId, SegmentOrdinal, FileOrdinal)>,
     pub(super) rulesets: Vec<RulesetRow>,
@@ -117,7 +119,8 @@ impl Model {
         }
         let events = match command {
             Command::PutCorpus { key, spec } => self.put_corpus(key, spec),
-            Command::PutRuleset { key, digest, units, corpora, source_bytes } => {
+            Command::DeleteCorpus { key } => Ok(self.delete_corpus(&key)),
+            Command::PutRuleset { key, digest, units, corpora, source_bytes, priority: _ } => {
                 self.put_ruleset(key, digest, units, corpora, source_bytes)
             }
             Command::SetRulesetState { key, state } => self.set_ruleset_state(&key, state),
@@ -371,7 +374,8 @@ impl Model {
             row.spec = spec;
             return Ok(vec![Event::CorpusPut { corpus: row.id, created: false }]);
         }
-        let id = CorpusId(u32::try_from(self.corpora.len()).unwrap() + 1);
+        self.corpora_ever += 1;
+        let id = CorpusId(self.corpora_ever);
         self.corpora.push(CorpusRow {
             id,
             key,
@@ -384,6 +388,28 @@ impl Model {
             last_error: None,
         });
         Ok(vec![Event::CorpusPut { corpus: id, created: true }])
+    }
+
+    fn delete_corpus(&mut self, key: &CorpusKey) -> Vec<Event> {
+        let Some(id) = self.corpora.iter().find(|row| row.key == *key).map(|row| row.id) else {
+            return Vec::new();
+        };
+        let in_it = |lease: &LeaseRow| match &lease.work {
+            Work::Scan { corpus, .. } | Work::List { corpus } => *corpus == id,
+        };
+        let mut ended: Vec<_> = self.leases.iter().filter(|row| in_it(row)).cloned().collect();
+        ended.sort_by_key(|row| row.id);
+        let mut events: Vec<_> =
+            ended.iter().map(|row| Event::LeaseEnded { lease: row.id, session: row.session }).collect();
+        self.leases.retain(|row| !in_it(row));
+        self.corpora.retain(|row| row.id != id);
+        self.segments.retain(|row| row.corpus != id);
+        self.gone.retain(|(corpus, ..)| *corpus != id);
+        self.hunts.retain(|row| row.corpus != id);
+        self.answers.retain(|row| row.corpus != id);
+        self.attempts.retain(|row| row.corpus != id);
+        events.push(Event::CorpusDeleted { corpus: id });
+        events
     }
 
     fn put_ruleset(

@@ -9,8 +9,8 @@ use types::{
 };
 
 use crate::{
-    Command, Coverage, Event, FreeSlots, Grant, HuntView, ListingResult, Planner, Refusal, Reservations, RulesetResult,
-    RulesetState, ScanDone, Stamp, State, Target, Verdict, Work,
+    Command, Coverage, Event, FreeSlots, Grant, HuntView, ListingResult, Planner, Priority, Refusal, Reservations,
+    RulesetResult, RulesetState, ScanDone, Stamp, State, Target, Verdict, Work,
 };
 
 /// Listing interval of a story's corpora: long, so that listings do not come between.
@@ -136,7 +136,14 @@ impl Story {
 
     pub(super) fn put_corpus_listed_every(&mut self, key: &str, listing_interval_ms: u64) -> CorpusId {
         let url = format!("file:///{key}");
-        let spec = CorpusSpec { url, max_file_bytes: 1 << 30, listing_interval_ms, datasets: Vec::new() };
+        let spec = CorpusSpec {
+            url,
+            max_file_bytes: 1 << 30,
+            listing_interval_ms,
+            datasets: Vec::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+        };
         match self.commit(Command::PutCorpus { key: corpus_key(key), spec }).as_slice() {
             [Event::CorpusPut { corpus, .. }] => *corpus,
             events => panic!("corpus not put: {events:?}"),
@@ -305,7 +312,14 @@ pub(super) fn push(key: &str, units: &[&str], corpora: CorpusSelection) -> Comma
     let mut digests: Vec<_> = units.iter().map(|unit| Digest::of(unit.as_bytes())).collect();
     digests.sort();
     let digest = Digest::of_parts(digests.iter().map(|digest| &digest.as_bytes()[..]));
-    Command::PutRuleset { key: ruleset_key(key), digest, units: digests, corpora, source_bytes: 100 }
+    Command::PutRuleset {
+        key: ruleset_key(key),
+        digest,
+        units: digests,
+        corpora,
+        source_bytes: 100,
+        priority: Priority::default(),
+    }
 }
 
 pub(super) fn scan(corpus: CorpusId, segment: u32, targets: &[Target]) -> Work {

@@ -64,13 +64,27 @@ fn malformed_jobs_are_refused() {
 fn malformed_names_and_sources_are_refused() {
     let mut story = Story::new();
     for url in [String::new(), "x".repeat(2049)] {
-        let spec = CorpusSpec { url, max_file_bytes: 0, listing_interval_ms: 0, datasets: Vec::new() };
+        let spec = CorpusSpec {
+            url,
+            max_file_bytes: 0,
+            listing_interval_ms: 0,
+            datasets: Vec::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+        };
         let put = Command::PutCorpus { key: corpus_key("files"), spec };
         assert!(matches!(story.refusal(put), Refusal::Malformed { .. }));
     }
     let name = |number: usize| Name::new(format!("d{number}")).unwrap();
     for datasets in [vec![name(1), name(1)], (0..17).map(name).collect()] {
-        let spec = CorpusSpec { url: "file:///x".to_owned(), max_file_bytes: 0, listing_interval_ms: 0, datasets };
+        let spec = CorpusSpec {
+            url: "file:///x".to_owned(),
+            max_file_bytes: 0,
+            listing_interval_ms: 0,
+            datasets,
+            include: Vec::new(),
+            exclude: Vec::new(),
+        };
         let put = Command::PutCorpus { key: corpus_key("files"), spec };
         assert!(matches!(story.refusal(put), Refusal::Malformed { .. }));
     }
@@ -81,7 +95,8 @@ fn malformed_names_and_sources_are_refused() {
     units.sort();
     for units in [vec![], vec![units[1], units[0]], vec![units[0], units[0]]] {
         let (key, digest, corpora) = (ruleset_key("rules"), Digest::of(b""), CorpusSelection::All);
-        let put = Command::PutRuleset { key, digest, units, corpora, source_bytes: u64::MAX };
+        let put =
+            Command::PutRuleset { key, digest, units, corpora, source_bytes: u64::MAX, priority: Default::default() };
         assert!(matches!(story.refusal(put), Refusal::Malformed { .. }));
     }
     assert_eq!(story.state.rulesets().count(), 0);

@@ -137,9 +137,36 @@ fn a_corpus_keeps_its_url_and_takes_a_new_interval_at_once() {
     assert_eq!(story.grant_to("a").unwrap().corpus(), corpus);
 
     let url = "s3://elsewhere".to_owned();
-    let spec = CorpusSpec { url, max_file_bytes: 1, listing_interval_ms: 1, datasets: Vec::new() };
+    let spec = CorpusSpec {
+        url,
+        max_file_bytes: 1,
+        listing_interval_ms: 1,
+        datasets: Vec::new(),
+        include: Vec::new(),
+        exclude: Vec::new(),
+    };
     let moved = Command::PutCorpus { key: corpus_key("files"), spec };
     assert_eq!(story.refusal(moved), Refusal::UrlFixed { url: "s3://elsewhere".to_owned() });
+}
+
+#[test]
+fn a_deleted_corpus_ends_its_jobs_and_its_id_is_not_given_again() {
+    let (mut story, corpus, ruleset) = Story::of_segments(2);
+    let job = story.grant_to("a").unwrap();
+    let delete = Command::DeleteCorpus { key: story.state.corpus(corpus).unwrap().key.clone() };
+
+    let events = story.commit(delete.clone());
+
+    assert!(
+        matches!(events.as_slice(), [Event::LeaseEnded { .. }, Event::CorpusDeleted { corpus: gone }] if *gone == corpus)
+    );
+    let late = Command::SettleAttempt { lease: job.lease, results: Vec::new() };
+    assert_eq!(story.refusal(late), Refusal::LeaseNotLive);
+    assert!(story.state.coverage(corpus, ruleset).is_none() && story.state.hunts().next().is_none());
+    assert_eq!(story.commit(delete), [], "twice is once");
+    let again = story.put_corpus("other");
+    assert!(again > corpus);
+    assert_eq!(story.state.ruleset(ruleset).unwrap().versions.len(), 1, "the ruleset goes on elsewhere");
 }
 
 #[test]
@@ -152,6 +179,8 @@ fn the_datasets_of_a_corpus_are_those_named_last() {
             max_file_bytes: 1,
             listing_interval_ms: 1,
             datasets: datasets.clone(),
+            include: Vec::new(),
+            exclude: Vec::new(),
         };
         story.commit(Command::PutCorpus { key: corpus_key("files"), spec });
         let corpus = story.state.corpus_id(&corpus_key("files")).unwrap();

@@ -1,10 +1,10 @@
 //! What comes first.
 
-use types::CorpusId;
+use types::{CorpusId, CorpusSelection};
 
 use crate::{
-    Planner, Work,
-    tests::story::{Job, Story},
+    Command, Planner, Priority, Work, WorkClass,
+    tests::story::{Job, Story, push},
 };
 
 #[test]
@@ -39,6 +39,46 @@ fn the_sweep_has_its_floor_of_one_in_eight() {
         }
     }
     assert_eq!(swept, [8, 16, 24]);
+}
+
+fn push_with(story: &mut Story, key: &str, unit: &str, priority: Priority) {
+    let Command::PutRuleset { key, digest, units, corpora, source_bytes, .. } =
+        push(key, &[unit], CorpusSelection::All)
+    else {
+        panic!("a push is a push");
+    };
+    story.commit(Command::PutRuleset { key, digest, units, corpora, source_bytes, priority });
+}
+
+#[test]
+fn urgent_rules_go_first_and_background_rules_last_and_nobody_starves() {
+    let mut story = Story::new();
+    let corpora = ["a/x", "b/x", "c/x", "d/x"].map(|corpus| story.put_corpus(corpus));
+    let [urgent, fresh, sweep, background] = corpora;
+    story.push("b/rules", &["u"]);
+    for corpus in corpora {
+        story.list(corpus, &[1; 40]);
+    }
+    push_with(&mut story, "a/rules", "u", Priority::Urgent);
+    story.push("c/rules", &["u"]);
+    push_with(&mut story, "d/rules", "u", Priority::Background);
+    let order: Vec<_> = story.grant_many("w", 64).iter().map(Job::corpus).collect();
+    let of = |corpus| order.iter().filter(|granted| **granted == corpus).count();
+    assert_eq!(order[..7], [urgent; 7], "with nothing missed yet, urgent work comes first");
+    assert_eq!((of(fresh), of(sweep), of(background)), (8, 8, 2), "each class has its floor: {order:?}");
+    assert_eq!(of(urgent), 40, "and the rest is urgent");
+}
+
+#[test]
+fn a_priority_is_that_of_the_last_push() {
+    let (mut story, corpus, ruleset) = Story::of_segments(2);
+    assert_eq!(story.state.ruleset(ruleset).unwrap().priority, Priority::Sweep);
+    push_with(&mut story, "rules", "a", Priority::Background);
+    assert_eq!(story.state.ruleset(ruleset).unwrap().priority, Priority::Background);
+    assert_eq!(story.state.ruleset(ruleset).unwrap().versions.len(), 1, "the same sources make no new version");
+    let owed: Vec<_> = story.state.owed_work().into_keys().map(|(_, class)| class).collect();
+    assert_eq!(owed, [WorkClass::Background]);
+    assert_eq!(story.grant_many("a", 2).iter().map(Job::corpus).collect::<Vec<_>>(), [corpus; 2]);
 }
 
 #[test]

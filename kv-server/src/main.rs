@@ -13,12 +13,14 @@ use tracing::info;
 
 fn main() -> ExitCode {
     let mut args = Args::parse();
-    let telemetry = telemetry::init(&args.telemetry);
-    let role = args.role.take();
     let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => return telemetry.fail(exit::FAILURE, &error),
+        Err(error) => return telemetry::init(&args.telemetry).fail(exit::FAILURE, &error),
     };
+    let inside = runtime.enter(); // spans leave over a connection that the runtime carries
+    let telemetry = telemetry::init_traced(&args.telemetry, "kv-server");
+    drop(inside);
+    let role = args.role.take();
     let ended = match role {
         Some(Role::Manage(args)) => match ManageConfig::from_args(*args) {
             Ok(config) => runtime.block_on(server::manage(config, shutdown_signal())),

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use types::Tenant;
 
 use crate::{
-    commands::{completions, corpus, dataset, findings, hunt, receipt, rules},
+    commands::{cluster, completions, corpus, dataset, findings, hunt, receipt, rules},
     parse, up,
 };
 
@@ -78,6 +78,9 @@ Examples:
   dragnet status --cluster 127.0.0.1:7602
   dragnet status --json | jq -r .member.address")]
     Status,
+    /// Add and remove members, hand leadership over, back up and restore
+    #[command(subcommand)]
+    Cluster(cluster::Command),
     /// Build versions of keys and values for lookups, and say which one is served
     #[command(subcommand)]
     Dataset(dataset::Command),

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod cluster;
 pub mod completions;
 pub mod corpus;
 pub mod dataset;
@@ -41,6 +42,7 @@ pub async fn run(args: Args) -> Result<()> {
         Command::Findings(args) => Box::pin(findings::run(args, &mut ctx)).await,
         Command::Receipt(args) => Box::pin(receipt::run(args, &mut ctx)).await,
         Command::Status => Box::pin(status::run(&mut ctx)).await,
+        Command::Cluster(command) => Box::pin(cluster::run(command, &mut ctx)).await,
         Command::Dataset(command) => Box::pin(dataset::run(command, &mut ctx)).await,
         Command::Completions(args) => completions::run(&args, &mut ctx.out),
     };

@@ -2,7 +2,7 @@
 //! for point reads. The only room that knows RocksDB.
 //!
 //! ```text
-//! sorted records ──► Writer ──► <folder>/{CURRENT, MANIFEST-…, *.sst} ──► Shard ──► get, multi_get, scan
+//! sorted records ──► Writer ──► <folder>/{CURRENT, MANIFEST-…, *.sst, *.locator} ──► Shard ──► get, multi_get, scan
 //! ```
 //! Any RocksDB directory opens as a [`Shard`], whoever wrote it. Nothing in the folder is ever changed by
 //! reading it: no log file, no lock, no compaction, so several processes may read one folder at a time.
@@ -10,6 +10,7 @@
 //! Deliberately absent: writing to a shard that exists, clocks (whoever warms a shard paces it), threads.
 
 mod error;
+mod locator;
 mod options;
 mod shard;
 mod warm;

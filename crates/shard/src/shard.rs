@@ -6,7 +6,10 @@ use std::{
 
 use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, ReadOptions, ReadTier, properties};
 
-use crate::{BlockCache, Error, OpenOptions, Residence};
+use crate::{
+    BlockCache, Error, OpenOptions, Residence,
+    locator::{self, Failure, Locator, RecordFile},
+};
 
 /// Large enough that a scan from a spinning or remote disk is one of sequential reads.
 const SCAN_READAHEAD: usize = 2 << 20;
@@ -15,6 +18,8 @@ const SCAN_READAHEAD: usize = 2 << 20;
 pub struct Shard {
     folder: PathBuf,
     database: DB,
+    /// The short way to a record. Only to what is all in memory: where it is not, the table would take its place.
+    locator: Option<Locator>,
     options: OpenOptions,
     reading: ReadOptions,
     reading_memory: ReadOptions,
@@ -37,6 +42,8 @@ pub enum InMemory<R> {
 pub struct MemoryUse {
     /// Indexes and filters. Of a [`Residence::Mapped`] shard these are mapped pages, and RocksDB counts them still.
     pub tables: u64,
+    /// Tables of where records lie.
+    pub locators: u64,
     /// The block cache as a whole, of all shards that share it; 0 if there is none.
     pub block_cache: u64,
 }
@@ -76,12 +83,22 @@ impl Shard {
         if matches!(options.residence, Residence::Cached(_)) {
             reading_memory.set_read_tier(ReadTier::BlockCache);
         }
+        let files: Vec<_> = live().map(|file| folder.join(file.name.trim_start_matches('/'))).collect();
+        let record_files =
+            live().zip(&files).map(|(file, path)| RecordFile { path, bytes: file.size as u64, keys: file.num_entries });
+        // A table does not know of blocks, nor their checksums.
+        let short_way = matches!(options.residence, Residence::Mapped)
+            && !options.verify_checksums
+            && keys_are_exact
+            && entries > 0;
+        let locator = short_way.then(|| Locator::load(&record_files.collect::<Vec<_>>())).flatten();
         Ok(Self {
             folder: folder.to_owned(),
+            locator,
             options: options.clone(),
             reading: options.reading(),
             reading_memory,
-            files: live().map(|file| folder.join(file.name.trim_start_matches('/'))).collect(),
+            files,
             bytes: live().map(|file| file.size as u64).sum(),
             keys,
             keys_are_exact,
@@ -89,17 +106,27 @@ impl Shard {
         })
     }
 
-    /// Hands the value of `key` to `read`, without a copy, or `None`. May wait for the disk.
+    /// Hands the value of `key` to `read`, or `None`. May wait for the disk.
     pub fn get<R>(&self, key: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, Error> {
+        if let Some(locator) = &self.locator {
+            return locator.get(key, true, read).map_err(unlocated);
+        }
         match self.database.get_pinned_opt(key, &self.reading) {
             Ok(found) => Ok(read(found.as_deref())),
             Err(source) => Err(self.failed(source)),
         }
     }
 
-    /// Like [`Shard::get`], from memory alone. With [`Residence::Mapped`] always done: whether its pages are in
-    /// memory is for [`Shard::resident_fraction`] to say.
+    /// Like [`Shard::get`], from memory alone. With [`Residence::Mapped`] and without locators always done: whether its pages are
+    /// in memory is for [`Shard::resident_fraction`] to say.
     pub fn get_in_memory<R>(&self, key: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<InMemory<R>, Error> {
+        if let Some(locator) = &self.locator {
+            return match locator.get(key, false, read) {
+                Ok(answer) => Ok(InMemory::Done(answer)),
+                Err(Failure::WouldWait) => Ok(InMemory::MayNeedDisk),
+                Err(failure) => Err(unlocated(failure)),
+            };
+        }
         match self.database.get_pinned_opt(key, &self.reading_memory) {
             Ok(found) => Ok(InMemory::Done(read(found.as_deref()))),
             Err(source) if source.kind() == ErrorKind::Incomplete => Ok(InMemory::MayNeedDisk),
@@ -110,6 +137,13 @@ impl Shard {
     /// Hands each key's index and value, or `None`, to `read`, in the order of `keys`. Cheaper than as many
     /// [`Shard::get`]s: keys of one block share its search. May wait for the disk.
     pub fn multi_get(&self, keys: &[&[u8]], mut read: impl FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
+        if let Some(locator) = &self.locator {
+            locator.look_ahead(keys);
+            for (index, key) in keys.iter().enumerate() {
+                locator.get(key, true, |value| read(index, value)).map_err(unlocated)?;
+            }
+            return Ok(());
+        }
         let found = self.database.batched_multi_get_cf_opt(self.family(), keys.iter().copied(), false, &self.reading);
         for (index, value) in found.into_iter().enumerate() {
             match value {
@@ -199,7 +233,8 @@ impl Shard {
             Residence::Mapped => 0,
             Residence::Cached(cache) => BlockCache::usage(cache),
         };
-        MemoryUse { tables: number(&self.database, properties::ESTIMATE_TABLE_READERS_MEM), block_cache }
+        let locators = self.locator.as_ref().map_or(0, Locator::memory);
+        MemoryUse { tables: number(&self.database, properties::ESTIMATE_TABLE_READERS_MEM), locators, block_cache }
     }
 
     fn family(&self) -> &ColumnFamily {
@@ -211,12 +246,20 @@ impl Shard {
     }
 }
 
-/// Bytes of the record files in a folder that is not open, to decide how to open it.
+/// A read that was allowed to wait, or failed.
+fn unlocated(failure: Failure) -> Error {
+    match failure {
+        Failure::Read { file, source } => Error::File { file, source },
+        Failure::WouldWait => unreachable!("waiting was allowed"),
+    }
+}
+
+/// Bytes of the record files and their tables in a folder that is not open, to decide how to open it.
 pub fn bytes_in(folder: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.path().extension().is_some_and(|extension| extension == "sst") {
+        if entry.path().extension().is_some_and(|extension| extension == "sst" || extension == locator::EXTENSION) {
             bytes += entry.metadata()?.len();
         }
     }

@@ -5,20 +5,22 @@ use std::{
 
 use rocksdb::{DB, IngestExternalFileOptions, SstFileWriter};
 
-use crate::{Error, WriteOptions};
+use crate::{Compression, Error, WriteOptions, locator};
 
 /// Where files are written before they become part of the database, on the same disk so that they are moved.
 const STAGING: &str = ".staging";
 
 /// Writes one new shard, records in strictly ascending bytewise order of their keys.
 ///
-/// Memory: about 8 bytes a key of one file, plus one block. Dropped without [`Writer::finish`], it leaves files
+/// Memory: about 20 bytes a key of one file, plus one block. Dropped without [`Writer::finish`], it leaves files
 /// that are no shard; the folder is the caller's to remove.
 pub struct Writer<'a> {
     folder: PathBuf,
     options: &'a WriteOptions,
     current: Option<Current<'a>>,
     staged: Vec<PathBuf>,
+    /// Whether all of them have a table of where their records lie.
+    located: bool,
     last_key: Vec<u8>,
     written: Written,
 }
@@ -53,6 +55,7 @@ impl<'a> Writer<'a> {
             options,
             current: None,
             staged: Vec::new(),
+            located: options.layout.hash_index && options.layout.compression == Compression::None,
             last_key: Vec::new(),
             written: Written::default(),
         })
@@ -91,16 +94,17 @@ impl<'a> Writer<'a> {
             self.end_file(current)?;
         }
         let database = DB::open(&self.options.options, &self.folder).map_err(|source| self.failed(source))?;
-        if !self.staged.is_empty() {
+        let staged = mem::take(&mut self.staged);
+        if !staged.is_empty() {
             let mut moving = IngestExternalFileOptions::default();
             moving.set_move_files(true);
-            database
-                .ingest_external_file_opts(&moving, mem::take(&mut self.staged))
-                .map_err(|source| self.failed(source))?;
+            database.ingest_external_file_opts(&moving, staged.clone()).map_err(|source| self.failed(source))?;
+        }
+        if self.located {
+            self.place_locators(&database, &staged)?;
         }
         drop(database);
-        self.remove_leftovers()
-            .map_err(|source| Error::Write { folder: self.folder.clone(), source: source.into() })?;
+        self.remove_leftovers().map_err(|source| self.unwritten(source))?;
         Ok(self.written)
     }
 
@@ -113,7 +117,22 @@ impl<'a> Writer<'a> {
 
     fn end_file(&mut self, mut current: Current<'_>) -> Result<(), Error> {
         current.writer.finish().map_err(|source| self.failed(source))?;
+        if self.located {
+            self.located = locator::build(&current.path, current.keys).map_err(|source| self.unwritten(source))?;
+        }
         self.staged.push(current.path);
+        Ok(())
+    }
+
+    /// Gives each table the name of its record file, which RocksDB numbered anew when it took it in.
+    fn place_locators(&self, database: &DB, staged: &[PathBuf]) -> Result<(), Error> {
+        let mut live = database.live_files().map_err(|source| self.failed(source))?;
+        live.sort_by(|one, other| one.start_key.cmp(&other.start_key));
+        for (staged, live) in staged.iter().zip(live) {
+            let record_file = self.folder.join(live.name.trim_start_matches('/'));
+            fs::rename(staged.with_extension(locator::EXTENSION), record_file.with_extension(locator::EXTENSION))
+                .map_err(|source| self.unwritten(source))?;
+        }
         Ok(())
     }
 
@@ -130,6 +149,10 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(())
+    }
+
+    fn unwritten(&self, source: io::Error) -> Error {
+        Error::Write { folder: self.folder.clone(), source: source.into() }
     }
 
     fn failed(&self, source: rocksdb::Error) -> Error {

@@ -77,7 +77,7 @@ fn memory(context: &Context<'_>, text: &mut String) {
     let (mut tables, mut cache) = (0, 0);
     for shard in serving.clone().flat_map(|version| version.shards()) {
         let memory = shard.memory();
-        tables += memory.tables;
+        tables += memory.tables + memory.locators;
         cache = memory.block_cache.max(cache); // one cache for all
     }
     line(text, "used_memory", tables + cache);

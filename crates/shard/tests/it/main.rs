@@ -4,6 +4,7 @@
 
 mod damaged;
 mod foreign;
+mod locator;
 mod reads;
 
 use std::{collections::BTreeMap, fs, path::Path};

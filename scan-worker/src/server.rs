@@ -145,7 +145,7 @@ impl Worker {
                 }
             }
             Event::Ended => self.drop_jobs(),
-            Event::Granted(grant) => self.begin(grant),
+            Event::Granted(grant) => self.begin(*grant),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::v1;
-use scheduling::{Corpus, HuntState, HuntView, Ruleset, RulesetState, Session, State, Version, WorkClass};
+use scheduling::{Corpus, HuntState, HuntView, Priority, Ruleset, RulesetState, Session, State, Version, WorkClass};
 use tonic::Status;
 use types::{CorpusId, CorpusSelection, RulesetId, SessionId};
 
@@ -141,6 +141,11 @@ pub(crate) fn ruleset(id: RulesetId, ruleset: &Ruleset) -> v1::Ruleset {
         RulesetState::Paused => v1::RulesetState::Paused,
         RulesetState::Retired => v1::RulesetState::Retired,
     };
+    let priority = match ruleset.priority {
+        Priority::Urgent => v1::RulesetPriority::Urgent,
+        Priority::Sweep => v1::RulesetPriority::Sweep,
+        Priority::Background => v1::RulesetPriority::Background,
+    };
     let corpora = match &ruleset.corpora {
         CorpusSelection::All => Vec::new(),
         CorpusSelection::Named(names) => names.iter().map(ToString::to_string).collect(),
@@ -151,6 +156,7 @@ pub(crate) fn ruleset(id: RulesetId, ruleset: &Ruleset) -> v1::Ruleset {
         state: state.into(),
         corpora,
         versions: ruleset.versions.iter().map(version).collect(),
+        priority: priority.into(),
     }
 }
 

@@ -45,7 +45,7 @@ pub enum Event {
     Opened {
         storage_url: String,
     },
-    Granted(v1::Grant),
+    Granted(Box<v1::Grant>),
     /// Whatever is held belongs to others now.
     Ended,
 }
@@ -302,7 +302,7 @@ impl Session {
     async fn take_grant(&mut self, grant: v1::Grant) {
         let Some(lease) = grant.lease else { return warn!("a grant without a lease") };
         if self.ledger.granted(lease.into()) {
-            let _ = self.events.send(Event::Granted(grant)).await;
+            let _ = self.events.send(Event::Granted(Box::new(grant))).await;
         }
     }
 

@@ -51,6 +51,9 @@ pub enum Origin {
     Bucket(Bucket),
 }
 
+/// Opens the files it was made for, in their order.
+pub type Opener<'o> = Box<dyn FnMut(&FileEntry) -> Result<File, NotOpened> + 'o>;
+
 /// Buckets by URL, each opened once, so that jobs share their connections.
 #[derive(Debug, Default)]
 pub struct Buckets(Mutex<BTreeMap<String, Store>>);
@@ -98,11 +101,7 @@ impl Origin {
     }
 
     /// Opens several files in a row; those of a bucket are fetched together. Blocks.
-    pub fn opener<'o>(
-        &'o self,
-        files: Vec<&'o FileEntry>,
-        max_bytes: u64,
-    ) -> Box<dyn FnMut(&FileEntry) -> Result<File, NotOpened> + 'o> {
+    pub fn opener<'o>(&'o self, files: Vec<&'o FileEntry>, max_bytes: u64) -> Opener<'o> {
         match self {
             Self::Folder(source) => {
                 let mut opener = source.opener();

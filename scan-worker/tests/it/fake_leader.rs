@@ -290,6 +290,13 @@ impl scan_server::Scan for FakeLeader {
         Err(Status::unimplemented("not in this test"))
     }
 
+    async fn delete_corpus(
+        &self,
+        _: Request<v1::DeleteCorpusRequest>,
+    ) -> Result<Response<v1::DeleteCorpusResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
     async fn set_ruleset_state(
         &self,
         _: Request<v1::SetRulesetStateRequest>,

@@ -18,6 +18,9 @@ use tonic::{Code, Response, Status, transport::Channel};
 
 /// Longer than an election. A reconciliation that waits in vain is tried again, later and later.
 const DEADLINE: Duration = Duration::from_secs(8);
+/// Who was silent a moment ago is given little time: a thousand rulesets must not wait in vain one after the other.
+const SHORT_DEADLINE: Duration = Duration::from_millis(500);
+const A_MOMENT: Duration = Duration::from_secs(10);
 /// Rulesets asked for by one reconciliation serve all that come within this time: a thousand at once ask once a second.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -72,13 +75,16 @@ pub(crate) struct Cell {
     client: LeaderClient,
     seen: watch::Sender<Option<Arc<Seen>>>,
     rulesets: Mutex<Option<(Instant, BTreeMap<String, v1::Ruleset>)>>,
+    /// When it was asked in vain last; `None` if the last answer was one.
+    silent_at: Mutex<Option<Instant>>,
     closed: watch::Sender<bool>,
 }
 
 impl Cell {
     pub(super) fn new(key: CellKey, addresses: Vec<String>) -> Self {
         let (seen, closed) = (watch::Sender::new(None), watch::Sender::new(false));
-        Self { key, client: LeaderClient::new(addresses), seen, rulesets: Mutex::default(), closed }
+        let client = LeaderClient::new(addresses);
+        Self { key, client, seen, rulesets: Mutex::default(), silent_at: Mutex::default(), closed }
     }
 
     pub(crate) fn key(&self) -> &CellKey {
@@ -208,14 +214,20 @@ impl Cell {
         Request: Clone,
         Fut: Future<Output = Result<Response<Answer>, Status>>,
     {
-        let answer = self.client.call(DEADLINE, |channel| {
+        let silent_at = *self.silent_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_silent = silent_at.is_some_and(|at| at.elapsed() < A_MOMENT);
+        let deadline = if was_silent { SHORT_DEADLINE } else { DEADLINE };
+        let answer = self.client.call(deadline, |channel| {
             let client = ScanClient::new(channel)
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES);
             let answer = call(client, request.clone());
             async move { answer.await.map(Response::into_inner) }
         });
-        answer.await.map_err(|error| match error {
+        let answer = answer.await;
+        let is_silent = matches!(answer, Err(protocol::client::Error::NoLeader { .. }));
+        *self.silent_at.lock().unwrap_or_else(PoisonError::into_inner) = is_silent.then(Instant::now);
+        answer.map_err(|error| match error {
             protocol::client::Error::Refused(status) => {
                 Error::Refused { code: status.code(), message: status.message().to_owned() }
             }

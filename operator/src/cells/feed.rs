@@ -11,7 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use protocol::v1;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info};
 
@@ -117,32 +117,40 @@ impl Feed {
     async fn through(&mut self, mut stream: tonic::Streaming<v1::ListHuntsResponse>, last_answer: &mut Instant) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut corpora_tick = interval(CORPORA_INTERVAL);
-        corpora_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut corpora_at = Instant::now();
         loop {
             tokio::select! {
                 message = timeout(WATCH_SILENCE, stream.message()) => match message {
                     Ok(Ok(Some(answer))) => {
                         *last_answer = Instant::now();
-                        self.see_hunts(answer.hunts);
+                        if self.see_hunts(answer.hunts) {
+                            // Files came or were scanned: the corpora have something to tell, too.
+                            corpora_at = corpora_at.min(Instant::now() + TICK);
+                        }
                     }
                     // The connection broke, another member leads now, or nothing happens: ask anew.
                     Ok(Ok(None) | Err(_)) | Err(_) => return,
                 },
-                _ = corpora_tick.tick() => match self.cell.corpora().await {
-                    Ok(corpora) => {
-                        *last_answer = Instant::now();
-                        self.see_corpora(corpora);
+                () = sleep_until(corpora_at) => {
+                    corpora_at = Instant::now() + CORPORA_INTERVAL;
+                    match self.cell.corpora().await {
+                        Ok(corpora) => {
+                            *last_answer = Instant::now();
+                            self.see_corpora(corpora);
+                        }
+                        Err(Error::Unreachable(_)) => return,
+                        Err(Error::Refused { message, .. }) => {
+                            debug!(cell = %self.cell.key(), message, "cannot list corpora");
+                        }
                     }
-                    Err(Error::Unreachable(_)) => return,
-                    Err(Error::Refused { message, .. }) => debug!(cell = %self.cell.key(), message, "cannot list corpora"),
-                },
+                }
                 _ = tick.tick() => self.wake().await,
             }
         }
     }
 
-    fn see_hunts(&mut self, hunts: Vec<v1::Hunt>) {
+    /// True if anybody has something new to tell.
+    fn see_hunts(&mut self, hunts: Vec<v1::Hunt>) -> bool {
         let now = Instant::now();
         let mut by_ruleset: BTreeMap<String, Vec<Sighting>> = BTreeMap::new();
         let mut live = BTreeSet::new();
@@ -163,13 +171,16 @@ impl Feed {
         self.speeds.retain(|place, _| live.contains(place));
         let before = std::mem::replace(&mut self.seen.hunts, by_ruleset);
         let names: BTreeSet<_> = before.keys().chain(self.seen.hunts.keys()).collect();
+        let mut has_news = false;
         for name in names {
             let (old, new) = (before.get(name), self.seen.hunts.get(name));
             if let Some(at_once) = news(old, new) {
                 self.due.rulesets.add(name, at_once);
+                has_news = true;
             }
         }
         self.cell.see(Some(self.seen.clone()));
+        has_news
     }
 
     fn see_corpora(&mut self, corpora: BTreeMap<String, v1::Corpus>) {

@@ -38,7 +38,7 @@ const WAITING: usize = 64;
 const NEW_CELLS: usize = 256;
 
 /// All cells that somebody asked for.
-pub struct Cells {
+pub(crate) struct Cells {
     cells: Mutex<BTreeMap<CellKey, Arc<Cell>>>,
     /// Corpora that resources declare, whether their clusters know of them or not; by namespace.
     declared: Mutex<BTreeMap<String, BTreeSet<String>>>,
@@ -46,7 +46,7 @@ pub struct Cells {
 }
 
 /// Follows all cells; to be run beside the controllers.
-pub struct Feeds {
+pub(crate) struct Feeds {
     new: mpsc::Receiver<Arc<Cell>>,
     senders: feed::Senders,
 }
@@ -105,7 +105,7 @@ impl Cells {
 
 impl Feeds {
     /// Never returns while there is somebody who may ask for cells.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut feeds = FuturesUnordered::new();
         loop {
             tokio::select! {

@@ -12,9 +12,12 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
-    api::core::v1::{ConfigMap, Pod, Secret},
+    api::{
+        batch::v1::Job,
+        core::v1::{ConfigMap, Pod, Secret},
+    },
 };
-use kube::{Api, ResourceExt as _};
+use kube::{Api, ResourceExt as _, api::DeleteParams};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -32,13 +35,16 @@ use super::{
 use crate::{
     frame::{
         self, Context, Error, Outcome,
-        apply::{apply, delete, meta},
+        apply::{apply, meta},
         conditions,
         labels::{Component, labels, selector},
         pods,
     },
     judgement::Judgement,
 };
+
+/// What was refused may be allowed soon: who had the name goes, a quota grows.
+const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
 /// What is remembered between looks. All of it can be found out again.
 #[derive(Default)]
@@ -108,7 +114,7 @@ async fn reconcile(
                 Judgement::yes(crd::ConditionType::Degraded, reason, message),
             ];
             let status = BatchDatasetStatus { observed_generation: dataset.metadata.generation, ..before.clone() };
-            (status, judgements, Outcome::After(Duration::from_secs(30)))
+            (status, judgements, Outcome::After(AFTER_REFUSAL))
         }
     };
     let mut status = status;
@@ -130,6 +136,10 @@ async fn act(
     let (namespace, name) = (key.0.as_str(), key.1.as_str());
     let paused = dataset.spec.paused;
     let pods = ctx.children.pods.with_labels(namespace, &selector(Component::KvServer, name));
+    if !pods.iter().all(|pod| pods::is_ready(pod)) {
+        // Perhaps somebody deleted the Secret, and new pods wait for it.
+        remembered.token = None;
+    }
     let token = token(dataset, key, ctx, remembered).await?;
     let topology = topology_of(dataset, key, &pods, before, ctx, remembered).await?;
     if !paused {
@@ -336,7 +346,7 @@ async fn build(
             // Builds of what is not wanted any more would only be in the way.
             for old in ctx.children.jobs.with_labels(namespace, &selector(Component::DatasetBuild, name)) {
                 if ![&build_name, &finish_name].contains(&&old.name_any()) {
-                    delete(ctx, old.as_ref(), false).await?;
+                    delete_job(ctx, namespace, &old.name_any()).await?;
                 }
             }
             if apply(ctx, &objects::build_job(&ctx.settings, dataset, source, &input)).await? {
@@ -354,6 +364,17 @@ async fn build(
         ctx.tell(dataset, "Built", format!("version {version} was built and is announced")).await;
     }
     Ok(Some(status))
+}
+
+/// With its pods: of Jobs the API would leave them behind.
+async fn delete_job(ctx: &Context, namespace: &str, name: &str) -> Result<(), Error> {
+    let jobs: Api<Job> = Api::namespaced(ctx.client.clone(), namespace);
+    ctx.metrics.request("delete");
+    match jobs.delete(name, &DeleteParams::background()).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(Error::api(format!("delete Job {name}"))(error)),
+    }
 }
 
 /// What there is to be known of each server there should be.

@@ -91,12 +91,11 @@ pub(crate) fn decide(facts: &Facts<'_>) -> Decision {
     }
 }
 
-/// What all that answer serve, when nobody wrote it down yet.
+/// What all that serve anything serve, when nobody wrote it down yet.
 fn agreed(servers: &[Server]) -> Option<String> {
     let mut serving = servers.iter().filter_map(Server::serving);
     let first = serving.next()?;
-    let everyone = servers.iter().all(|server| server.serves(first));
-    everyone.then(|| first.to_owned())
+    serving.all(|other| other == first).then(|| first.to_owned())
 }
 
 fn target(facts: &Facts<'_>, bad: &[BadVersion], serving: Option<&str>) -> Option<String> {
@@ -122,7 +121,11 @@ fn begin(facts: &Facts<'_>, version: &str, from: &str) -> RolloutStatus {
 /// Nothing is rolled out: whoever serves something else is brought back, a new server for instance.
 fn rest(facts: &Facts<'_>, decision: Decision) -> Decision {
     let Some(version) = decision.serving.clone() else { return decision };
-    let stray = |server: &&Server| server.serving().is_some_and(|serving| serving != version);
+    let is_bad = |version: &str| decision.bad.iter().any(|it| it.version == version);
+    // One that was told to serve what it cannot get would go on trying.
+    let is_misled = |server: &Server| server.seen.as_ref().and_then(|seen| seen.ordered.as_deref()).is_some_and(is_bad);
+    let is_stray = |server: &Server| server.serving().is_some_and(|serving| serving != version);
+    let stray = |server: &&Server| is_stray(server) || (server.serves(&version) && is_misled(server));
     let switch: BTreeMap<_, _> =
         facts.servers.iter().filter(stray).map(|server| (server.pod.clone(), version.clone())).collect();
     let all = facts.servers.iter().all(|server| server.ready && server.serves(&version));

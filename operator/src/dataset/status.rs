@@ -104,6 +104,12 @@ fn judge(known: &Known<'_>, status: &BatchDatasetStatus, all_good: bool) -> Vec<
             let message = format!("servers that serve: {}", status.servers.as_deref().unwrap_or_default());
             Judgement::no(Ready, reason::WAITING_FOR_PODS, message)
         }
+        (Some(version), true, _) if rollout.is_none() && known.spec.pin().is_some_and(|pin| pin != version) => {
+            let pin = known.spec.pin().unwrap_or_default();
+            let message = format!("version {version} is served, and spec.version is {pin}");
+            let is_there = newest_is_bad(status).is_none_or(|bad| bad.reason != NOT_THERE);
+            Judgement::no(Ready, if is_there { reason::ROLLED_BACK } else { reason::VERSION_NOT_FOUND }, message)
+        }
         (Some(version), true, _) => Judgement::yes(Ready, reason::AS_EXPECTED, format!("version {version} is served")),
     };
     let progressing = match (rollout, known.build.as_ref()) {
@@ -186,7 +192,7 @@ fn judge_source(build: Option<&BuildStatus>) -> Judgement {
     }
 }
 
-/// A version that is newer than what serves, or asked for, and was not taken.
+/// A version that is newer than what serves and was not taken.
 fn newest_is_bad(status: &BatchDatasetStatus) -> Option<&BadVersion> {
     let serving = status.serving_version.as_deref().unwrap_or_default();
     status.bad_versions.first().filter(|bad| bad.version.as_str() > serving)

@@ -251,6 +251,19 @@ fn what_serves_already_is_written_down_and_strays_are_brought_back() {
 }
 
 #[test]
+fn who_was_told_to_serve_what_is_not_there_is_told_to_stay() {
+    let mut story = Story::of(2);
+    story.pin = Some(C);
+    assert_eq!(story.decide().switch, BTreeMap::from([("kv-1".to_owned(), C.to_owned())]));
+    let error = VersionError { version: Some(C.into()), is_final: true, text: "there is no version".into() };
+    (story.seen(1).last_error, story.seen(1).ordered) = (Some(error), Some(C.into()));
+    assert_eq!(story.decide().failed.unwrap().reason, "VerificationFailed");
+    assert_eq!(story.decide().switch, BTreeMap::from([("kv-1".to_owned(), A.to_owned())]));
+    story.seen(1).ordered = Some(A.into());
+    assert_eq!(story.step(), []);
+}
+
+#[test]
 fn a_dataset_without_any_version_waits() {
     let mut story = Story::of(1);
     story.status = BatchDatasetStatus::default();

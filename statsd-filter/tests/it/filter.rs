@@ -61,7 +61,12 @@ impl Filter {
 
     pub(crate) fn start_with(folder: TempDir, args: &[&str]) -> Self {
         let mut command = program();
-        command.args(args).args(["--metrics-listen", "127.0.0.1:0"]).stderr(Stdio::piped()).env("NO_COLOR", "1").env("DRAGNET_LOG_FORMAT", "text");
+        command
+            .args(args)
+            .args(["--metrics-listen", "127.0.0.1:0"])
+            .stderr(Stdio::piped())
+            .env("NO_COLOR", "1")
+            .env("DRAGNET_LOG_FORMAT", "text");
         let mut child = command.spawn().unwrap();
         let (lines, log) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());

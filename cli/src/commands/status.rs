@@ -19,7 +19,7 @@ use crate::{
 struct Row {
     address: String,
     node_id: Option<u64>,
-    /// leader, follower, learner, joining, down
+    /// leader, follower, learner, joining, awaiting (a role), down
     role: &'static str,
     reachable: bool,
     error: Option<String>,
@@ -141,6 +141,7 @@ fn row(
         (Some(status), Some(_)) if status.node_id == best.leader_id => "leader",
         (Some(_), Some(member)) if member.voter => "follower",
         (Some(_), Some(_)) => "learner",
+        (Some(status), None) if status.role() == v1::MemberRole::Awaiting => "awaiting",
         (Some(_), None) => "joining",
     };
     let digest = status.and_then(|status| Digest::try_from(status.state_digest.as_slice()).ok());

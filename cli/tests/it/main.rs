@@ -10,5 +10,6 @@ mod datasets;
 mod enrichment;
 mod faults;
 mod hunting;
+mod members;
 mod running;
 mod without_cluster;

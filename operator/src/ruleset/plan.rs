@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crd::YaraRulesetSpec;
+use crd::{PriorityClass, YaraRulesetSpec};
 use jiff::Timestamp;
 use protocol::v1;
 use types::Digest;
@@ -16,6 +16,7 @@ pub(crate) struct Desired {
     /// Of sources that compile; `None` if there are none, so that nothing can be pushed.
     pub(crate) digest: Option<Digest>,
     pub(crate) corpora: BTreeSet<String>,
+    pub(crate) priority: PriorityClass,
     pub(crate) intent: Intent,
     /// From now; `None` if that never happens.
     pub(crate) expires_in: Option<Duration>,
@@ -53,7 +54,8 @@ impl Desired {
             (_, true) => Intent::Pause,
             (_, false) => Intent::Hunt,
         };
-        Self { digest, corpora: spec.corpora.iter().cloned().collect(), intent, expires_in }
+        let (corpora, priority) = (spec.corpora.iter().cloned().collect(), spec.priority_class);
+        Self { digest, corpora, priority, intent, expires_in }
     }
 }
 
@@ -62,7 +64,7 @@ impl Desired {
 /// While it is paused nothing is pushed, since a push makes it hunt; what changed meanwhile is pushed when it goes on.
 /// Rules that do not compile are never pushed, and the version before them hunts on; it can still be paused.
 pub(crate) fn plan(desired: &Desired, has: Option<&v1::Ruleset>) -> Plan {
-    let Desired { digest, corpora, intent, expires_in } = desired;
+    let Desired { digest, intent, expires_in, .. } = desired;
     let state = has.map(v1::Ruleset::state);
     let step = match (intent, state) {
         (Intent::Expire | Intent::Pause, None) => None,
@@ -71,7 +73,7 @@ pub(crate) fn plan(desired: &Desired, has: Option<&v1::Ruleset>) -> Plan {
         (Intent::Pause, Some(v1::RulesetState::Retired)) => None,
         (Intent::Pause, Some(_)) => Some(Step::SetState(v1::RulesetState::Paused)),
         (Intent::Hunt, None) => digest.map(|_| Step::Push),
-        (Intent::Hunt, Some(state)) => match (digest, has.is_some_and(|has| is_same(has, *digest, corpora))) {
+        (Intent::Hunt, Some(state)) => match (digest, has.is_some_and(|has| is_same(has, desired))) {
             (Some(_), false) => Some(Step::Push),
             (_, true) | (None, false) => match state {
                 v1::RulesetState::Active | v1::RulesetState::Unspecified => None,
@@ -85,10 +87,19 @@ pub(crate) fn plan(desired: &Desired, has: Option<&v1::Ruleset>) -> Plan {
     Plan { step, look_again }
 }
 
-/// Whether the cluster has these sources and hunts in these corpora with them.
-fn is_same(has: &v1::Ruleset, digest: Option<Digest>, corpora: &BTreeSet<String>) -> bool {
+/// Whether the cluster has these sources, and hunts where and when the spec says.
+fn is_same(has: &v1::Ruleset, desired: &Desired) -> bool {
+    let Desired { digest, corpora, priority, intent: _, expires_in: _ } = desired;
     let current = current(has).and_then(|version| version.version.as_ref()?.digest().ok());
-    digest.is_some() && current == digest && has.corpora.iter().cloned().collect::<BTreeSet<_>>() == *corpora
+    let has_priority = match has.priority() {
+        v1::RulesetPriority::Unspecified | v1::RulesetPriority::Sweep => PriorityClass::Sweep,
+        v1::RulesetPriority::Background => PriorityClass::Background,
+        v1::RulesetPriority::Urgent => PriorityClass::Urgent,
+    };
+    digest.is_some()
+        && current == *digest
+        && has.corpora.iter().cloned().collect::<BTreeSet<_>>() == *corpora
+        && has_priority == *priority
 }
 
 /// The version that hunts.
@@ -105,7 +116,7 @@ mod tests {
 
     fn desired(digest: Option<&[u8]>, intent: Intent) -> Desired {
         let digest = digest.map(|part| Digest::of_parts([part]));
-        Desired { digest, corpora: BTreeSet::new(), intent, expires_in: None }
+        Desired { digest, corpora: BTreeSet::new(), priority: PriorityClass::Sweep, intent, expires_in: None }
     }
 
     fn has(digest: &[u8], state: v1::RulesetState) -> v1::Ruleset {
@@ -129,6 +140,8 @@ mod tests {
         let mut elsewhere = wanted.clone();
         elsewhere.corpora.insert("incoming".to_owned());
         assert_eq!(step(&elsewhere, Some(&has(A, active))), Some(Step::Push), "other corpora");
+        let urgent = Desired { priority: PriorityClass::Urgent, ..wanted };
+        assert_eq!(step(&urgent, Some(&has(A, active))), Some(Step::Push), "another priority");
     }
 
     #[test]

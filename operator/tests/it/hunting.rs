@@ -41,7 +41,7 @@ kind: BatchDataset
 metadata: {name: known, namespace: default}
 spec:
   versions: {url: 's3://facts/known'}
-  source: {storage: {url: 's3://in/known.csv'}, format: csv, key: sha256}
+  source: {storage: {url: 's3://rows/known.csv'}, format: csv, key: sha256}
   shards: 2
   replicas: 2
 "#;

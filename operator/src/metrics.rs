@@ -8,7 +8,7 @@
 //! | `reconcile_errors_total`: those that failed, conflicts left out | | kind |
 //! | `reconcile_seconds` (histogram) | seconds | kind |
 //! | `api_requests_total`: requests that were sent to the API server; watches and the Lease left out | | verb: get, apply, status, delete, event, patch |
-//! | `resource_condition`: of each resource | 1 if `True`, else 0 | kind, namespace, name, type |
+//! | `resource_condition`: of each resource, where it is known | 1 if `True`, 0 if `False` | kind, namespace, name, type |
 //!
 //! `resource_condition` is labelled with names on purpose, against the rule: resources are few, and an alert that does not
 //! name one helps nobody.
@@ -119,7 +119,8 @@ impl Metrics {
         self.requests.get_or_create(&Verb { verb }).inc();
     }
 
-    pub fn condition(&self, kind: Kind, namespace: &str, name: &str, condition: &str, holds: bool) {
+    /// `None`: nobody knows, which is no reason to wake anyone.
+    pub fn condition(&self, kind: Kind, namespace: &str, name: &str, condition: &str, holds: Option<bool>) {
         let labels = [
             ("kind", kind.as_str().to_owned()),
             ("namespace", namespace.to_owned()),
@@ -127,7 +128,14 @@ impl Metrics {
             ("type", condition.to_owned()),
         ];
         let mut conditions = self.conditions.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.insert(labels, (holds, Instant::now()));
+        match holds {
+            Some(holds) => {
+                conditions.insert(labels, (holds, Instant::now()));
+            }
+            None => {
+                conditions.remove(&labels);
+            }
+        }
     }
 
     /// Everything, as Prometheus reads it.
@@ -148,10 +156,18 @@ impl Adding<'_> {
     }
 }
 
+impl Conditions {
+    /// Leaves out what was not seen for long.
+    fn forget(&self, now: Instant) {
+        let mut conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions.retain(|_, (_, seen)| now.saturating_duration_since(*seen) < FORGET);
+    }
+}
+
 impl Collector for Conditions {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions.retain(|_, (_, seen)| seen.elapsed() < FORGET);
+        self.forget(Instant::now());
+        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let help = "Conditions of resources";
         let mut family = encoder.encode_descriptor(
             "dragnet_operator_resource_condition",
@@ -171,13 +187,13 @@ impl Collector for Conditions {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_resource_that_nobody_saw_for_long_is_forgotten() {
+    #[test]
+    fn a_resource_that_nobody_saw_for_long_is_forgotten() {
         let metrics = Metrics::default();
-        metrics.condition(Kind::Corpus, "n", "x", "Ready", true);
+        metrics.condition(Kind::Corpus, "n", "x", "Ready", Some(true));
         let line = r#"dragnet_operator_resource_condition{kind="Corpus",namespace="n",name="x",type="Ready"} 1"#;
         assert!(metrics.text().contains(line), "{}", metrics.text());
-        tokio::time::advance(FORGET).await;
+        metrics.conditions.forget(Instant::now() + FORGET);
         assert!(!metrics.text().contains("name=\"x\""));
     }
 

@@ -92,14 +92,9 @@ where
     }
 }
 
-/// An Event for each condition whose status or reason changed, except those that only say that nothing is known yet.
+/// An Event for each reason that is new: of conditions that turned for one reason, the one that tells most speaks for all.
 async fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, before: &[Condition], after: &[Condition]) {
-    for condition in after {
-        let old = before.iter().find(|old| old.type_ == condition.type_);
-        let turned = old.is_none_or(|old| (&old.status, &old.reason) != (&condition.status, &condition.reason));
-        if !turned || condition.status == "Unknown" || (old.is_none() && !is_news(condition)) {
-            continue;
-        }
+    for condition in news(before, after) {
         let note = if condition.message.is_empty() {
             format!("{} is {}", condition.type_, condition.status)
         } else {
@@ -111,6 +106,22 @@ async fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, before: 
             ctx.tell(object, &condition.reason, note).await;
         }
     }
+}
+
+fn news<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
+    let turned = |condition: &&Condition| {
+        let old = before.iter().find(|old| old.type_ == condition.type_);
+        let turned = old.is_none_or(|old| (&old.status, &old.reason) != (&condition.status, &condition.reason));
+        turned
+            && condition.status != "Unknown"
+            && condition.reason != reason::UNKNOWN
+            && (old.is_some() || is_news(condition))
+    };
+    let mut turned: Vec<&Condition> = after.iter().filter(turned).collect();
+    turned.sort_by_key(|condition| (!is_bad(condition), !matches!(condition.type_.as_str(), "Ready" | "Complete")));
+    let mut told = std::collections::BTreeSet::new();
+    turned.retain(|condition| told.insert(condition.reason.as_str()));
+    turned
 }
 
 /// Of a status that is written for the first time, what is not as one would expect.
@@ -129,7 +140,12 @@ fn observe_conditions<K: Resource<DynamicType = ()>, S: Serialize>(ctx: &Context
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();
         let name = object.meta().name.as_deref().unwrap_or_default();
         for condition in conditions_of(&value) {
-            ctx.metrics.condition(kind, namespace, name, &condition.type_, condition.status == "True");
+            let holds = match condition.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _unknown => None,
+            };
+            ctx.metrics.condition(kind, namespace, name, &condition.type_, holds);
         }
     }
 }
@@ -140,4 +156,37 @@ fn conditions_of(status: &Value) -> Vec<Condition> {
 
 fn to_value<S: Serialize>(status: &S) -> Result<Value, Error> {
     serde_json::to_value(status).map_err(|error| Error::Other(format!("failed to write a status: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions(judgements: &[Judgement], before: &[Condition]) -> Vec<Condition> {
+        conditions::merge(Kind::Orchestrator, before, judgements, Some(1), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn one_reason_makes_one_event_and_the_warning_speaks() {
+        use crd::ConditionType::{Degraded, Progressing, QuorumHealthy, Ready};
+        let well = [
+            Judgement::yes(Ready, reason::AS_EXPECTED, "all is well"),
+            Judgement::no(Progressing, reason::AS_EXPECTED, ""),
+            Judgement::no(Degraded, reason::AS_EXPECTED, ""),
+            Judgement::yes(QuorumHealthy, reason::AS_EXPECTED, ""),
+        ];
+        let lost = [
+            Judgement::no(Ready, reason::QUORUM_LOST, "1 of 3"),
+            Judgement::yes(Degraded, reason::QUORUM_LOST, "1 of 3"),
+            Judgement::no(QuorumHealthy, reason::QUORUM_LOST, "1 of 3"),
+        ];
+        let first = conditions(&well, &[]);
+        let types = |news: Vec<&Condition>| news.iter().map(|it| it.type_.clone()).collect::<Vec<_>>();
+        assert_eq!(types(news(&[], &first)), [""; 0], "that all is well from the start is no news");
+        let second = conditions(&lost, &first);
+        assert_eq!(types(news(&first, &second)), ["Degraded"]);
+        let third = conditions(&well, &second);
+        assert_eq!(types(news(&second, &third)), ["Ready"]);
+        assert_eq!(types(news(&third, &third)), [""; 0]);
+    }
 }

@@ -113,16 +113,18 @@ fn judge(observed: &Observed, plan: &Plan, backup: Option<&BackupStatus>, failed
             format!("{replicas} of {replicas} members agree and have caught up"),
         ),
         // A majority serves; what is missing is said by Progressing or Degraded.
-        (_, Some((_, leader)))
-            if healthy > leader.members.iter().filter(|member| member.voter).count() / 2
-                && founded(observed)
-                && rolling(plan) =>
+        (step, Some((_, leader)))
+            if founded(observed)
+                && healthy > leader.members.iter().filter(|member| member.voter).count() / 2
+                && serves_meanwhile(step, plan) =>
         {
-            Judgement::yes(
-                ConditionType::Ready,
-                reason::ROLLING,
-                format!("{healthy} of {replicas} members have caught up; pods are being replaced"),
-            )
+            let message = format!("{healthy} of {replicas} members have caught up");
+            match plan.roll {
+                Some(_) => {
+                    Judgement::yes(ConditionType::Ready, reason::ROLLING, format!("{message}; pods are being replaced"))
+                }
+                None => Judgement::yes(ConditionType::Ready, reason::MEMBER_UNHEALTHY, message),
+            }
         }
         (Step::Stuck { reason, message } | Step::Wait { reason, message }, _) => {
             Judgement::no(ConditionType::Ready, reason, message.clone())
@@ -143,9 +145,9 @@ fn founded(observed: &Observed) -> bool {
     observed.resource.status.as_ref().is_some_and(|status| status.founded)
 }
 
-fn rolling(plan: &Plan) -> bool {
-    plan.roll.as_ref().is_some_and(|roll| !roll.staged)
-        || matches!(&plan.step, Step::Wait { reason, .. } if *reason == reason::ROLLING || *reason == reason::MEMBER_UNHEALTHY)
+/// Whether what is going on is a replacement of pods, or the absence of one of them; not a cluster that is still being made.
+fn serves_meanwhile(step: &Step, plan: &Plan) -> bool {
+    plan.roll.is_some() || matches!(step, Step::Wait { reason: reason::MEMBER_UNHEALTHY, .. })
 }
 
 fn quorum(observed: &Observed, plan: &Plan, healthy: usize) -> Judgement {

@@ -15,6 +15,7 @@ const ONLY: &[(&str, &[&str])] = &[
 const NEVER: &[(&str, &[&str], &str)] = &[
     ("protocol", &["scheduling", "supervision"], "the wire does not know who decides"),
     ("corpus", &["tokio", "tonic"], "bytes in, values out"),
+    ("crd", &["tokio", "tonic"], "it says what resources are, and talks to nobody"),
     ("findings", &["tokio", "tonic"], "bytes in, values out"),
     ("rules", &["tokio", "tonic"], "bytes in, values out"),
     ("shard", &["tokio", "tonic", "store", "dataset"], "RocksDB blocks, and whoever calls decides on which thread"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use testcluster::parts::{
-    CLUSTER, RULES, corpus, credentials, orchestrator, restricted_namespace, ruleset, workers, write_corpus,
+    CLUSTER, RULES, corpora, credentials, orchestrator, restricted_namespace, ruleset, workers, write_corpus,
 };
 use testcluster::{Deadline, Installation, Kubectl, Place, SYSTEM, eventually, has_condition};
 
@@ -96,8 +96,13 @@ impl Bench<'_> {
             let ((), installed) = timed(|| self.world.install(&self.world.charts(), self.world.image(), &[]))?;
             println!("helm install, until the operator leads: {:.1} s", installed.as_secs_f64());
             self.world.kubectl().apply(&restricted_namespace(NAMESPACE))?;
-            let documents =
-                [credentials(), workers(2), corpus(NAMESPACE), ruleset("marks", RULES), orchestrator(NAMESPACE, 3, "")];
+            let documents = [
+                credentials(),
+                workers(2),
+                corpora(NAMESPACE),
+                ruleset("marks", RULES),
+                orchestrator(NAMESPACE, 3, ""),
+            ];
             let ((), time) = timed(|| {
                 self.kubectl().apply(&documents.join("---\n"))?;
                 self.until("three voters are ready", || {

@@ -136,17 +136,24 @@ spec:
     )
 }
 
+/// Into so many folders [`write_corpus`] puts files.
+pub const FOLDERS: u32 = 8;
+
+/// One Corpus for each folder of [`write_corpus`], so that there are as many segments at least, and work for several at a time.
 #[must_use]
-pub fn corpus(namespace: &str) -> String {
-    format!(
-        "apiVersion: dragnet.dev/v1alpha1
+pub fn corpora(namespace: &str) -> String {
+    let one = |number: u32| {
+        format!(
+            "apiVersion: dragnet.dev/v1alpha1
 kind: Corpus
-metadata: {{name: files}}
+metadata: {{name: files-{number}}}
 spec:
-  url: 's3://dragnet/{namespace}/files'
+  url: 's3://dragnet/{namespace}/files/{number}'
   listingInterval: 5s
 "
-    )
+        )
+    };
+    (0..FOLDERS).map(one).collect::<Vec<_>>().join("---\n")
 }
 
 /// A ruleset of one source.
@@ -188,7 +195,7 @@ rule numbered {
 pub fn write_corpus(folder: &Path, count: u32, kilobytes: usize) -> Result<u32> {
     let mut marked = 0;
     for number in 0..count {
-        let below = folder.join(format!("{:02}", number % 16));
+        let below = folder.join((number % FOLDERS).to_string());
         fs::create_dir_all(&below).with_context(|| format!("failed to create {}", below.display()))?;
         let mut text = format!("file number {number}\n");
         if number % 10 == 0 {

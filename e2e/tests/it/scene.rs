@@ -172,17 +172,17 @@ pub(crate) fn number(object: &Value, path: &str) -> u64 {
     object.pointer(path).and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// Every receipt adds up, nothing is pending, and all `files` are in it.
+/// Every receipt adds up, nothing is pending, and all `files` are in them.
 pub(crate) fn check_receipts(receipts: &[Value], files: u64) -> Result<()> {
-    ensure!(!receipts.is_empty(), "there is no receipt");
+    let mut stored = 0;
     for receipt in receipts {
-        let parts =
-            ["matched", "clean", "timed_out", "crashed", "too_large", "unreadable", "gone", "abandoned", "pending"];
-        let sum: u64 = parts.iter().map(|part| receipt[part].as_u64().unwrap_or_default()).sum();
-        let stored = receipt["stored_files"].as_u64().context("a receipt says how many files are stored")?;
-        ensure!(sum == stored, "the receipt does not add up: {receipt}");
-        ensure!(stored == files, "{files} files were put there, the receipt has {stored}: {receipt}");
-        ensure!(receipt["pending"].as_u64() == Some(0), "some files are pending: {receipt}");
+        let part = |name: &str| receipt[name].as_u64().with_context(|| format!("no {name} in {receipt}"));
+        let parts = ["matched", "clean", "timed_out", "crashed", "too_large", "unreadable", "gone", "abandoned"];
+        let answered = parts.iter().map(|name| part(name)).sum::<Result<u64>>()?;
+        ensure!(part("pending_files")? == 0, "some files are pending: {receipt}");
+        ensure!(answered == part("stored_files")?, "the receipt does not add up: {receipt}");
+        stored += answered;
     }
+    ensure!(stored == files, "{files} files were put there, the receipts have {stored}: {receipts:?}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! all of it can be deleted in any order.
 
 use anyhow::{Result, ensure};
-use testcluster::parts::{PODS, corpus, orchestrator, ruleset, storage};
+use testcluster::parts::{PODS, corpora, orchestrator, ruleset, storage};
 
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, secs, text};
@@ -16,8 +16,8 @@ pub(crate) const STORY: Story = Story {
 
 fn tell(scene: &mut Scene<'_>) -> Result<()> {
     // Without any Orchestrator in the namespace.
-    scene.apply(&corpus(scene.namespace()))?;
-    until_reason(scene, "corpus", "files", "OrchestratorAmbiguous", "orchestratorRef")?;
+    scene.apply(&corpora(scene.namespace()))?;
+    until_reason(scene, "corpus", "files-0", "OrchestratorAmbiguous", "orchestratorRef")?;
 
     scene
         .apply("apiVersion: v1\nkind: Service\nmetadata: {name: taken-orchestrator}\nspec: {ports: [{port: 80}]}\n")?;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::scene::{Scene, check_receipts};
-use testcluster::parts::{CLUSTER, RULES, corpus, orchestrator, ruleset, workers, write_corpus};
+use testcluster::parts::{CLUSTER, RULES, corpora, orchestrator, ruleset, workers, write_corpus};
 
 pub(crate) struct Hunt {
     pub(crate) files: u64,
@@ -33,7 +33,7 @@ pub(crate) fn begin_unattended(scene: &Scene<'_>, size: &Size) -> Result<()> {
     ensure!(u64::from(marked) == Hunt::of(size).marked, "{marked} files were marked");
     scene.upload(folder.path())?;
     let members = orchestrator(scene.namespace(), size.members, "");
-    scene.apply(&[members, workers(size.workers), corpus(scene.namespace()), ruleset("marks", RULES)].join("---\n"))
+    scene.apply(&[members, workers(size.workers), corpora(scene.namespace()), ruleset("marks", RULES)].join("---\n"))
 }
 
 impl Hunt {
@@ -45,8 +45,7 @@ impl Hunt {
     /// Waits until every file has its answer, and checks that the sums are right and nothing was found twice.
     pub(crate) fn is_complete(&self, scene: &Scene<'_>, seconds: u64) -> Result<()> {
         scene.until("every file is stored and has an answer", seconds, || {
-            let receipts = scene.dragnet(&["receipt", "marks"])?;
-            Ok(check_receipts(&receipts, self.files).ok())
+            check_receipts(&scene.dragnet(&["receipt", "marks"])?, self.files).map(Some)
         })?;
         scene.until_condition("yararuleset", "marks", "Complete", "True", 60)?;
         let findings = scene.dragnet(&["findings", "--ruleset", "marks", "--rule", "marked"])?;

@@ -209,11 +209,12 @@ async fn switch(
     let told = wanted.iter().filter_map(|(pod, version)| {
         let is_about_it = servers.iter().any(|server| server.pod == *pod && server.is_about(version));
         let address = pods.iter().find(|it| it.name_any() == *pod).and_then(|pod| address(pod))?;
-        (!is_about_it).then(|| async move {
+        let telling = async move {
             info!(dataset = name, pod, version, "telling a server which version to serve");
             let refused = admin.switch(&address, version).await.err()?;
             Some((pod.clone(), refused.to_string()))
-        })
+        };
+        (!is_about_it).then_some(telling)
     });
     join_all(told).await.into_iter().flatten().collect()
 }

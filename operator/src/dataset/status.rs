@@ -107,7 +107,7 @@ fn judge(known: &Known<'_>, status: &BatchDatasetStatus, all_good: bool) -> Vec<
         (Some(version), true, _) if rollout.is_none() && known.spec.pin().is_some_and(|pin| pin != version) => {
             let pin = known.spec.pin().unwrap_or_default();
             let message = format!("version {version} is served, and spec.version is {pin}");
-            let is_there = newest_is_bad(status).is_none_or(|bad| bad.reason != NOT_THERE);
+            let is_there = refused(known).is_none_or(|bad| bad.reason != NOT_THERE);
             Judgement::no(Ready, if is_there { reason::ROLLED_BACK } else { reason::VERSION_NOT_FOUND }, message)
         }
         (Some(version), true, _) => Judgement::yes(Ready, reason::AS_EXPECTED, format!("version {version} is served")),
@@ -136,7 +136,7 @@ fn judge(known: &Known<'_>, status: &BatchDatasetStatus, all_good: bool) -> Vec<
         (None, _) => Judgement::no(Progressing, reason::AS_EXPECTED, ""),
     };
     let disobedient = known.disobedient.iter().next();
-    let degraded = match (&trouble, newest_is_bad(status), disobedient) {
+    let degraded = match (&trouble, refused(known), disobedient) {
         (Some(why), ..) if !all_good => Judgement::yes(Degraded, reason::PODS_NOT_STARTING, why.clone()),
         _ if source_built.reason == reason::BUILD_FAILED => {
             Judgement::yes(Degraded, reason::BUILD_FAILED, source_built.message.clone())
@@ -192,10 +192,11 @@ fn judge_source(build: Option<&BuildStatus>) -> Judgement {
     }
 }
 
-/// A version that is newer than what serves and was not taken.
-fn newest_is_bad(status: &BatchDatasetStatus) -> Option<&BadVersion> {
-    let serving = status.serving_version.as_deref().unwrap_or_default();
-    status.bad_versions.first().filter(|bad| bad.version.as_str() > serving)
+/// The version that is to be served, by name or because it is announced, if it was not taken.
+fn refused<'a>(known: &'a Known<'_>) -> Option<&'a BadVersion> {
+    let announced = || known.servers.iter().filter_map(|server| server.seen.as_ref()?.announced.as_deref()).max();
+    let wanted = known.spec.pin().or_else(announced)?;
+    known.decision.bad.iter().find(|bad| bad.version == wanted)
 }
 
 /// Kubernetes' words, and the field that they are about.
@@ -288,11 +289,12 @@ mod tests {
     fn a_version_that_was_not_taken_is_told_until_there_is_a_better_one() {
         let bad = BadVersion { version: B.into(), reason: "TooFewKeys".into(), message: "1 of 10".into() };
         let decision = Decision { bad: vec![bad], ..serving(A) };
-        let servers = [server(0, Some(A), true)];
+        let mut servers = [server(0, Some(A), true)];
+        servers[0].seen.as_mut().unwrap().announced = Some(B.into());
         let (_, conditions) = told(&servers, &decision, None, None);
         assert!(conditions.contains("Ready+AsExpected") && conditions.contains("Degraded+RolledBack"), "{conditions}");
-        let later = Decision { serving: Some("000003-cccccccc".into()), ..decision };
-        assert!(told(&servers, &later, None, None).1.contains("Degraded-AsExpected"));
+        servers[0].seen.as_mut().unwrap().announced = Some("000003-cccccccc".into());
+        assert!(told(&servers, &decision, None, None).1.contains("Degraded-AsExpected"), "there is a newer one");
     }
 
     #[test]

@@ -164,6 +164,42 @@ pub fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
+/// The reason for conditions that `trouble` comes to.
+pub fn reason_of(trouble: &str) -> &'static str {
+    let lower = trouble.to_lowercase();
+    let about_secret = lower.contains("secret");
+    if about_secret && (lower.contains("not found") || lower.contains("couldn't find key")) {
+        crd::reason::SECRET_MISSING
+    } else {
+        crd::reason::PODS_NOT_STARTING
+    }
+}
+
+/// What to look at in the resource, for a pod that does not start.
+pub fn remedy(trouble: &str, storage_class: Option<&str>) -> String {
+    let lower = trouble.to_lowercase();
+    if reason_of(trouble) == crd::reason::SECRET_MISSING {
+        return "; make that Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or correct spec.storage.credentialsSecret".to_owned();
+    }
+    if lower.contains("image") {
+        return "; correct spec.image, or name a Secret to fetch it with in spec.pods.imagePullSecrets".to_owned();
+    }
+    if lower.contains("persistentvolumeclaim") {
+        let class =
+            storage_class.map_or("the default storage class".to_owned(), |class| format!("storage class {class}"));
+        return format!(
+            "; {class} (spec.volume.storageClassName) makes no volume: is there such a class, and does its provisioner run?"
+        );
+    }
+    if lower.contains("not scheduled") {
+        return "; make room, or change spec.resources, spec.pods.affinity or spec.pods.tolerations".to_owned();
+    }
+    "; see the pod's log and Events".to_owned()
+}
+
+/// Pods take a moment to be given a node and a volume; before that it is no trouble.
+const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
+
 /// Why pods do not start, in Kubernetes' own words; the first that says anything.
 pub fn trouble<'a>(pods: impl Iterator<Item = &'a k8s_openapi::api::core::v1::Pod>) -> Option<String> {
     pods.into_iter().find_map(|pod| {
@@ -177,6 +213,10 @@ pub fn trouble<'a>(pods: impl Iterator<Item = &'a k8s_openapi::api::core::v1::Po
             let starting = ["ContainerCreating", "PodInitializing"].contains(&reason);
             (!starting).then(|| format!("{reason}: {}", waiting.message.as_deref().unwrap_or("no details")))
         });
+        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        if created.is_some_and(|created| jiff::Timestamp::now().duration_since(created) < PATIENCE) {
+            return waiting.map(|why| format!("pod {name}: {why}"));
+        }
         let unschedulable = status.conditions.iter().flatten().find_map(|condition| {
             let stuck = condition.type_ == "PodScheduled" && condition.status == "False";
             stuck.then(|| format!("not scheduled: {}", condition.message.as_deref().unwrap_or("no details")))
@@ -208,4 +248,22 @@ pub fn with_annotation(mut template: PodTemplateSpec, key: &str, value: &str) ->
     let metadata = template.metadata.get_or_insert_default();
     metadata.annotations.get_or_insert_with(BTreeMap::new).insert(key.to_owned(), value.to_owned());
     template
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_leads_to_the_field_that_mends_it() {
+        let told = |trouble: &str| (reason_of(trouble), remedy(trouble, Some("fast")));
+        let (reason, remedy) = told("pod x: CreateContainerConfigError: secret \"keys\" not found");
+        assert!(reason == crd::reason::SECRET_MISSING && remedy.contains("spec.storage.credentialsSecret"), "{remedy}");
+        let (reason, remedy) = told("pod x: ErrImagePull: failed to pull image \"nobody/made-it\"");
+        assert!(reason == crd::reason::PODS_NOT_STARTING && remedy.contains("spec.image"), "{remedy}");
+        let (_, remedy) = told("pod x: not scheduled: pod has unbound immediate PersistentVolumeClaims");
+        assert!(remedy.contains("storage class fast (spec.volume.storageClassName)"), "{remedy}");
+        let (_, remedy) = told("pod x: not scheduled: 0/3 nodes are available: 3 Insufficient cpu.");
+        assert!(remedy.contains("spec.resources"), "{remedy}");
+    }
 }

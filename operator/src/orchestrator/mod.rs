@@ -87,7 +87,10 @@ async fn reconcile(orchestrator: &Orchestrator, ctx: &Context, memory: &Memory) 
             orchestrator.status.as_ref().and_then(|status| status.roll.as_ref()).is_some_and(|roll| !roll.staged);
         observed.turn = memory.turns.take(&key, begun, ctx.settings.upgrades_at_a_time);
         planned = plan::plan(&observed);
-    } else if planned.roll.is_none() {
+    } else if planned.roll.is_some() {
+        // Begun by a process before this one, or asked for: either way others wait for it.
+        memory.turns.take(&key, true, ctx.settings.upgrades_at_a_time);
+    } else {
         memory.turns.give_back(&key);
     }
     if orchestrator.spec.paused {

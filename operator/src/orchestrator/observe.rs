@@ -29,7 +29,9 @@ pub(crate) async fn observe(ctx: &Context, orchestrator: &Orchestrator, turn: bo
     let set_name = objects::set_name(orchestrator);
     let selector = labels::selector(Component::Orchestrator, &name);
     let kube_pods = ctx.children.pods.with_labels(&namespace, &selector);
-    let trouble = pods::trouble(kube_pods.iter().map(Arc::as_ref));
+    let class = orchestrator.spec.volume.storage_class_name.as_deref();
+    let trouble = pods::trouble(kube_pods.iter().map(Arc::as_ref))
+        .map(|trouble| format!("{trouble}{}", pods::remedy(&trouble, class)));
     let asked = kube_pods.iter().filter_map(|pod| {
         let ordinal = objects::ordinal(&set_name, &pod.name_any())?;
         Some(async move { (ordinal, ask(pod).await) })

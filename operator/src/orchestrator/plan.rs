@@ -16,7 +16,10 @@ use crd::reason;
 use kube::ResourceExt as _;
 
 use super::observed::{Answer, Member, Observed, Pod, RECOVER_FROM};
-use crate::frame::{orchestrators::member_address, pods::digest_of};
+use crate::frame::{
+    orchestrators::member_address,
+    pods::{digest_of, reason_of},
+};
 
 /// A learner so little behind is made a voter; it catches up with the rest while it votes.
 const CAUGHT_UP: u64 = 1000;
@@ -247,7 +250,7 @@ fn found(observed: &Observed, chosen: Option<&str>) -> Step {
 
 fn waits_for(observed: &Observed, ordinal: i32) -> Step {
     let (reason, message) = match &observed.trouble {
-        Some(trouble) => (reason::PODS_NOT_STARTING, trouble.clone()),
+        Some(trouble) => (reason_of(trouble), trouble.clone()),
         None => (
             reason::WAITING_FOR_PODS,
             format!("waiting for pod {}-orchestrator-{ordinal} to answer", observed.resource.name_any()),
@@ -278,7 +281,12 @@ fn recover(observed: &Observed, url: String, chosen: Option<&str>) -> Step {
     }
     if let Some((ordinal, claim)) = observed.claims.iter().find(|(_, claim)| claim.recovery != label) {
         return if claim.going {
-            Step::Wait { reason: reason::RECOVERING, message: "waiting for the lost members' volumes to go".to_owned() }
+            let message = format!(
+                "waiting for the lost members' volumes to go, data-{}-orchestrator-{ordinal} first; a pod on a node that is gone for \
+                 good holds its volume until the Node is deleted",
+                observed.resource.name_any()
+            );
+            Step::Wait { reason: reason::RECOVERING, message }
         } else {
             Step::DeleteClaim { ordinal: *ordinal }
         };
@@ -467,7 +475,7 @@ fn settled(observed: &Observed, leader: &Answer, healthy: &BTreeSet<i32>) -> Ste
         return Step::Wait { reason: reason::SCALING, message: format!("{name} is catching up") };
     }
     match &observed.trouble {
-        Some(trouble) => Step::Wait { reason: reason::PODS_NOT_STARTING, message: trouble.clone() },
+        Some(trouble) => Step::Wait { reason: reason_of(trouble), message: trouble.clone() },
         None => {
             let was_voter =
                 leader.members.iter().any(|member| member.voter && ordinal_of(observed, member) == Some(ordinal));

@@ -11,7 +11,7 @@ use super::{
     plan::{Plan, Step, healthy},
 };
 use crate::{
-    frame::{Error, conditions},
+    frame::{Error, conditions, pods::reason_of},
     judgement::Judgement,
 };
 
@@ -222,7 +222,8 @@ fn degraded(observed: &Observed, plan: &Plan, failed: Option<&Error>) -> Judgeme
     }
     match &plan.step {
         Step::Stuck { reason, message } => Judgement::yes(condition, reason, message.clone()),
-        Step::Wait { reason, message } if *reason == reason::PODS_NOT_STARTING => {
+        Step::Wait { reason: reason::PODS_NOT_STARTING | reason::SECRET_MISSING, message } => {
+            let reason = reason_of(message);
             Judgement::yes(condition, reason, message.clone())
         }
         // A pod that is being replaced is away as planned.
@@ -230,7 +231,7 @@ fn degraded(observed: &Observed, plan: &Plan, failed: Option<&Error>) -> Judgeme
             Judgement::yes(condition, reason, message.clone())
         }
         _fine => match (&observed.trouble, observed.pods.is_empty()) {
-            (Some(trouble), false) => Judgement::yes(condition, reason::PODS_NOT_STARTING, trouble.clone()),
+            (Some(trouble), false) => Judgement::yes(condition, reason_of(trouble), trouble.clone()),
             _ => Judgement::no(condition, reason::AS_EXPECTED, ""),
         },
     }

@@ -125,7 +125,8 @@ async fn reconcile(worker: &ScanWorker, ctx: &Context, memory: &Memory) -> Resul
         backlog: heard.as_ref().map(|heard| rough(heard.waiting)),
         recommendation,
         unresolved,
-        trouble: pods::trouble(kube_pods.iter().map(Arc::as_ref)),
+        trouble: pods::trouble(kube_pods.iter().map(Arc::as_ref))
+            .map(|trouble| format!("{trouble}{}", pods::remedy(&trouble, None))),
         staged,
         failed: failed.as_ref(),
         now: Timestamp::now(),

@@ -11,6 +11,7 @@ use crate::{
         Error, conditions,
         labels::{self, Component},
         orchestrators::Unresolved,
+        pods::reason_of,
     },
     judgement::Judgement,
 };
@@ -104,7 +105,7 @@ fn judge(look: &Look<'_>) -> Vec<Judgement> {
     } else if let Some(unresolved) = unresolved {
         Judgement::yes(ConditionType::Degraded, unresolved.reason, unresolved.message.clone())
     } else if let Some(trouble) = &look.trouble {
-        Judgement::yes(ConditionType::Degraded, reason::PODS_NOT_STARTING, trouble.clone())
+        Judgement::yes(ConditionType::Degraded, reason_of(trouble), trouble.clone())
     } else {
         Judgement::no(ConditionType::Degraded, reason::AS_EXPECTED, "")
     };

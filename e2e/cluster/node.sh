@@ -129,7 +129,10 @@ YAML
 
 boot() { # NODE
     local node=$1 netns=$prefix-$1 name
+    mv -f "$folder/log/$node-containerd.log" "$folder/log/$node-containerd.before.log" 2>/dev/null || true
     launch "$netns" "$node-containerd" containerd --config "$folder/$node/containerd.toml"
+    # It answers before the part that kubelets talk to has recovered what a crash left; a kubelet that comes too early gives up.
+    wait_for "containerd of $node" 60 grep -q 'Start streaming server' "$folder/log/$node-containerd.log"
     wait_for "containerd of $node" 30 containers_of "$node" version
     if [[ ! -e $folder/$node/booted ]]; then
         for name in pause coredns; do containers_of "$node" images import "$folder/images/$name.tar" >/dev/null; done

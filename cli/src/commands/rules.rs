@@ -415,7 +415,7 @@ mod tests {
         let ruleset = |state: v1::RulesetState, corpora: &[&str]| v1::Ruleset {
             state: state.into(),
             corpora: corpora.iter().map(ToString::to_string).collect(),
-            ..v1::Ruleset::default()..v1::Ruleset::default()
+            ..v1::Ruleset::default()
         };
         let active = ruleset(v1::RulesetState::Active, &["b", "a"]);
         let retired = ruleset(v1::RulesetState::Retired, &[]);

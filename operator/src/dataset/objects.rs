@@ -222,25 +222,25 @@ pub(crate) fn topology_map(dataset: &BatchDataset, topology: Option<&Topology>) 
 pub(crate) fn build_job(settings: &Settings, dataset: &BatchDataset, source: &DatasetSource, input: &str) -> Job {
     let build = dataset.spec.build.clone().unwrap_or_default();
     let mut args = build_args(dataset, source, input);
-    args.push("--from=/work/source".to_owned());
+    args.push("--from=/scratch/source".to_owned());
     args.push("--part=$(JOB_COMPLETION_INDEX)".to_owned());
-    args.push("--temp-dir=/work".to_owned());
+    args.push("--temp-dir=/scratch".to_owned());
     args.push(format!("--memory={}MiB", memory_mib(&build.resources)));
     let mut fetch = pods::container(settings, dataset.spec.image.as_ref(), "fetch", &["/dragnet"]);
     fetch.args = Some(vec![
         "dataset".to_owned(),
         "fetch".to_owned(),
         source.storage.url.clone(),
-        "--to=/work/source".to_owned(),
+        "--to=/scratch/source".to_owned(),
     ]);
     fetch.env = Some(pods::storage_env(&source.storage.credentials()));
-    fetch.volume_mounts.get_or_insert_default().push(pods::mount("source", "/work/source"));
+    fetch.volume_mounts.get_or_insert_default().push(pods::mount("source", "/scratch/source"));
     fetch.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
     let mut container = builder(settings, dataset, args);
     container.resources = Some(build.resources.requirements());
     let mounts = container.volume_mounts.get_or_insert_default();
-    mounts.push(pods::mount("work", "/work"));
-    mounts.push(pods::mount("source", "/work/source"));
+    mounts.push(pods::mount("work", "/scratch"));
+    mounts.push(pods::mount("source", "/scratch/source"));
     let mut spec = job_spec(settings, dataset, container, Some(fetch));
     spec.completion_mode = Some("Indexed".to_owned());
     spec.completions = Some(dataset.spec.shards);

@@ -54,12 +54,12 @@ fn a_build_has_one_pod_for_each_shard_and_its_own_way_to_the_rows() {
     assert_eq!((spec.completions, spec.completion_mode.as_deref()), (Some(3), Some("Indexed")));
     assert_eq!((spec.backoff_limit, spec.backoff_limit_per_index), (None, Some(3)));
     let pod = spec.template.spec.unwrap();
-    assert_eq!(args(&pod.init_containers.unwrap()[0]), "dataset fetch s3://in/rows.csv --to=/work/source");
+    assert_eq!(args(&pod.init_containers.unwrap()[0]), "dataset fetch s3://in/rows.csv --to=/scratch/source");
     assert_eq!(
         args(&pod.containers[0]),
         "--json dataset build --to=s3://facts/packages --name=packages --format=csv --key=sha256 --shards=3 \
          --on-duplicate=error --build-id=0123456789 --report=/dev/termination-log --value=package --prefix=p: \
-         --from=/work/source --part=$(JOB_COMPLETION_INDEX) --temp-dir=/work --memory=512MiB"
+         --from=/scratch/source --part=$(JOB_COMPLETION_INDEX) --temp-dir=/scratch --memory=512MiB"
     );
     let finish = finish_job(&settings(), &dataset, &source, "0123456789").spec.unwrap();
     assert!(args(&finish.template.spec.unwrap().containers[0]).ends_with("--prefix=p: --finish"));

@@ -264,12 +264,14 @@ async fn a_member_is_found_under_its_name_when_its_ip_changes() {
     cluster.move_to(1, &format!("127.0.0.3:{port}"));
     cluster.spawn(1, &["--await-role", "--advertise", &name]);
 
-    // Both ways: what either of them leads, the other has to hear.
+    // Both ways: what either of them leads, the other has to hear. The test itself does not know the name.
     for to in [1, role.node_id] {
-        cluster.wait_for_leader().await;
-        let request = v1::TransferLeaderRequest { to };
-        cluster.ask(|mut client| async move { client.transfer_leader(request).await }).await;
-        cluster.put_corpus(&format!("led-by-{to}")).await;
+        eventually("the chosen one leads, and hears from the other", async || {
+            let leader = cluster.leader().await?;
+            cluster.node(leader).transfer_leader(v1::TransferLeaderRequest { to }).await.ok()?;
+            cluster.status(cluster.leader().await?).await.filter(|status| status.leader_id == to && status.ready)
+        })
+        .await;
         cluster.check_replicas_agree().await;
     }
 }

@@ -173,7 +173,8 @@ async fn a_server_killed_in_the_middle_costs_facts_and_no_answer() {
     let (lease, _) = scan(&world, &["packages"], &segment, vec![target(1, &rules)]).await;
     assert_eq!(world.found(1, 1, lease).await, [pair("a", "good"), pair("b", "evil"), pair("b", "unknown")]);
 
-    let leases: Vec<_> = (0..8).map(|_| grant(&world, &["packages"], &segment, vec![target(1, &rules)])).collect();
+    // As many as cannot all be done before the server is gone, however late this test is woken.
+    let leases: Vec<_> = (0..64).map(|_| grant(&world, &["packages"], &segment, vec![target(1, &rules)])).collect();
     world.leader.settled(leases[0]).await;
     kv.process.kill().unwrap();
     kv.process.wait().unwrap();

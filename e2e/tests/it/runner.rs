@@ -1,4 +1,4 @@
-//! Runs stories one after the other on one cluster and reports as `cargo test` does, so that whoever adds up tests counts them too.
+//! Runs stories on one cluster, some at a time, and reports as `cargo test` does, so that whoever adds up tests counts them too.
 
 #![expect(clippy::disallowed_types, reason = "a cluster lives in real time")]
 
@@ -7,6 +7,8 @@ use std::env;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -28,11 +30,18 @@ pub(crate) struct Story {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
-    /// Any cluster.
+    /// Any cluster, beside other stories.
     Cluster,
-    /// One whose nodes may be crashed and cut off.
+    /// One with images that only our own nodes have, beside other stories.
     OwnNodes,
+    /// Any cluster, all of it: the operator is installed anew, or dies.
+    ClusterAlone,
+    /// One whose nodes may be crashed and cut off, all of it.
+    OwnNodesAlone,
 }
+
+/// Stories at a time, of those that mind no company. They mostly wait; with more, two cores are too few for their pods.
+const AT_A_TIME: usize = 3;
 
 #[derive(Debug)]
 enum Ending {
@@ -96,17 +105,34 @@ fn tell_all<'a>(chosen: &[&'a Story]) -> Vec<Ended<'a>> {
         Ok(Err(reason)) => return chosen.iter().map(|story| all_alike(story, &Ok(reason.clone()))).collect(),
         Err(error) => return chosen.iter().map(|story| all_alike(story, &Err(format!("{error:#}")))).collect(),
     };
-    let mut ended = Vec::new();
-    for story in chosen {
-        println!("test {} ...", story.name);
-        let started = Instant::now();
-        let ending = match story.needs {
-            Needs::OwnNodes if !world.cluster().is_own() => skipped("the nodes of this cluster are not ours to crash"),
-            Needs::Cluster | Needs::OwnNodes => tell(story, &world),
-        };
-        ended.push(finish(story, ending, started.elapsed()));
-    }
+    let (together, alone): (Vec<&Story>, Vec<&Story>) =
+        chosen.iter().partition(|story| matches!(story.needs, Needs::Cluster | Needs::OwnNodes));
+    let mut ended = tell_together(&together, &world);
+    ended.extend(alone.into_iter().map(|story| tell_one(story, &world)));
     ended
+}
+
+fn tell_together<'a>(stories: &[&'a Story], world: &Installation) -> Vec<Ended<'a>> {
+    let queue = Mutex::new(stories.iter().copied());
+    let next = || queue.lock().expect("no story is told under the lock").next();
+    thread::scope(|scope| {
+        let tellers: Vec<_> = (0..AT_A_TIME)
+            .map(|_| scope.spawn(|| std::iter::from_fn(next).map(|story| tell_one(story, world)).collect::<Vec<_>>()))
+            .collect();
+        tellers.into_iter().flat_map(|teller| teller.join().expect("a story's panic is caught")).collect()
+    })
+}
+
+fn tell_one<'a>(story: &'a Story, world: &Installation) -> Ended<'a> {
+    println!("test {} ...", story.name);
+    let started = Instant::now();
+    let ending = match story.needs {
+        Needs::OwnNodes | Needs::OwnNodesAlone if !world.cluster().is_own() => {
+            skipped("the nodes of this cluster are not ours")
+        }
+        Needs::Cluster | Needs::OwnNodes | Needs::ClusterAlone | Needs::OwnNodesAlone => tell(story, world),
+    };
+    finish(story, ending, started.elapsed())
 }
 
 /// No story could begin: skipped for a reason, or failed with an error.

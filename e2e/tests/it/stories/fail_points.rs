@@ -12,7 +12,7 @@ use crate::scene::{Scene, check_receipts, number, secs};
 pub(crate) const STORY: Story = Story {
     name: "an_operator_that_dies_at_any_fail_point_is_finished_by_the_next",
     deadline: secs(900),
-    needs: Needs::Cluster,
+    needs: Needs::ClusterAlone,
     tell,
 };
 

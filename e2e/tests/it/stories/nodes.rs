@@ -11,13 +11,13 @@ use testcluster::parts::CLUSTER;
 pub(crate) const CRASHED: Story = Story {
     name: "a_node_crashes_in_the_middle_of_a_sweep_and_nothing_is_lost",
     deadline: secs(360),
-    needs: Needs::OwnNodes,
+    needs: Needs::OwnNodesAlone,
     tell: crash,
 };
 pub(crate) const CUT_OFF: Story = Story {
     name: "a_node_is_cut_off_in_the_middle_of_a_sweep_and_nothing_is_lost",
     deadline: secs(360),
-    needs: Needs::OwnNodes,
+    needs: Needs::OwnNodesAlone,
     tell: cut_off,
 };
 

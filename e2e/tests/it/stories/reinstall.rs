@@ -11,7 +11,7 @@ use crate::scene::{Scene, secs, text};
 pub(crate) const STORY: Story = Story {
     name: "uninstalled_and_installed_again_over_the_data_that_was_kept",
     deadline: secs(420),
-    needs: Needs::Cluster,
+    needs: Needs::ClusterAlone,
     tell,
 };
 

@@ -13,7 +13,7 @@ use crate::scene::{Scene, check_receipts, secs, text};
 pub(crate) const STORY: Story = Story {
     name: "an_upgrade_from_the_commit_before_keeps_everything",
     deadline: secs(900),
-    needs: Needs::OwnNodes,
+    needs: Needs::OwnNodesAlone,
     tell,
 };
 

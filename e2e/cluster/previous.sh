@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The charts and the image of the commit before this one, for tests of upgrades. Before: the newest commit in history that has charts; of
-# a checkout with changes, its own.
+# The charts and the image of the commit before this one, for tests of upgrades. Before: of the twenty newest commits in history that have
+# charts, the newest whose image was kept; when none was, the newest, whose programs are then built.
 #
 #   previous.sh FOLDER TARGET    puts `charts/` and `image.tar` into FOLDER and prints the image's name. TARGET is the folder that
 #                                cargo builds this checkout in; what it has compiled is used again, and its programs stay.
@@ -19,12 +19,15 @@ is_clean() { [[ -z $(git status --porcelain) ]]; }
 has_charts() { git cat-file -e "$1:charts/dragnet/Chart.yaml" 2>/dev/null; }
 
 previous_commit() {
-    local commit
-    if ! is_clean && has_charts HEAD; then git rev-parse HEAD; return; fi
+    local commit first= seen=0
     for commit in $(git rev-list --max-count=200 --skip=1 HEAD); do
-        if has_charts "$commit"; then echo "$commit"; return; fi
+        has_charts "$commit" || continue
+        [[ -n $first ]] || first=$commit
+        if [[ -e $images/$commit.tar ]]; then echo "$commit"; return; fi
+        ((++seen < 20)) || break
     done
-    return 1
+    [[ -n $first ]] || return 1
+    echo "$first"
 }
 
 # The programs of a commit, from a checkout of its own but with what was compiled here: foreign crates are the same.

@@ -17,7 +17,7 @@ pub(crate) const STORY: Story = Story {
 fn tell(scene: &mut Scene<'_>) -> Result<()> {
     // Without any Orchestrator in the namespace.
     scene.apply(&corpora(scene.namespace()))?;
-    until_reason(scene, "corpus", "files-0", "OrchestratorAmbiguous", "orchestratorRef")?;
+    until_reason(scene, "corpus", "files-0", "ReferenceNotFound", "create one")?;
 
     scene
         .apply("apiVersion: v1\nkind: Service\nmetadata: {name: taken-orchestrator}\nspec: {ports: [{port: 80}]}\n")?;
@@ -34,6 +34,7 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
         members("classless", "").replace("{size: 1Gi}", "{size: 1Gi, storageClassName: nobody-made-it}"),
     ];
     scene.apply(&documents.join("---\n"))?;
+    until_reason(scene, "corpus", "files-0", "OrchestratorAmbiguous", "spec.orchestratorRef.name")?;
     until_reason(scene, "orchestrator", "taken", "NameTaken", "taken-orchestrator")?;
     until_reason(scene, "orchestrator", "keyless", "SecretMissing", "nobody-made-it")?;
     until_reason(scene, "orchestrator", "imageless", "PodsNotStarting", "nobody-made-it")?;

@@ -307,7 +307,10 @@ fn judge_completeness(
                 return no(reason::REFERENCE_NOT_FOUND, missing_message(&missing));
             }
             let wanted = |name: &&String| known.spec.corpora.is_empty() || known.spec.corpora.contains(*name);
-            let unknown = |name: &&String| known.corpora.is_none_or(|there| !there.contains(*name));
+            // Corpora are listed every few seconds, hunts are watched: one that is hunted in is known, whatever the last list had.
+            let is_hunted =
+                |name: &str| hunts.iter().any(|it| it.hunt.corpus.as_ref().is_some_and(|corpus| corpus.name == name));
+            let unknown = |name: &&String| !is_hunted(name) && known.corpora.is_none_or(|there| !there.contains(*name));
             if let Some(name) = known.declared_corpora.iter().filter(unknown).find(wanted) {
                 return no(reason::LISTING, format!("corpus {name} is not known to the Orchestrator yet"));
             }

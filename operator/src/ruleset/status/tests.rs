@@ -137,6 +137,14 @@ fn a_corpus_that_the_cluster_is_to_learn_of_is_owed() {
 }
 
 #[test]
+fn a_corpus_that_is_hunted_in_is_known_before_it_is_listed_among_the_others() {
+    let mut story = Story::hunting(vec![hunt("a", 2, 100, 0), hunt("b", 2, 100, 0)]);
+    story.declared = ["a", "b"].map(str::to_owned).into();
+    story.corpora.remove("b"); // asked for before it was there; nothing more happens that would have it asked for again
+    assert!(story.conditions().ends_with("Complete+AsExpected"), "{}", story.conditions());
+}
+
+#[test]
 fn a_mistake_is_told_with_its_place_while_the_version_before_goes_on() {
     let mut story = Story::hunting(vec![hunt("a", 2, 100, 0)]);
     story.verdict.problems = vec![mistake(), mistake()];

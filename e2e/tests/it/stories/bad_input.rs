@@ -47,13 +47,19 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
         let head = format!("apiVersion: dragnet.dev/v1alpha1\nkind: YaraRuleset\nmetadata: {{name: {name}}}\n");
         format!("{head}spec: {{orchestratorRef: {{name: main}}, sources: [{{name: rules.yar, {source}}}]}}\n")
     };
-    scene.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: broken}\ndata: {rules.yar: \"rule broken {\\n  condition: nonsense\\n}\"}\n")?;
+    let config_map = |rule: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: rules}}\ndata: {{rules.yar: '{rule}'}}\n")
+    };
+    scene.apply(&config_map("rule right { condition: true }"))?;
     let documents = [
-        of_main("broken", "configMap: {name: broken, key: rules.yar}"),
+        of_main("broken", "configMap: {name: rules, key: rules.yar}"),
         of_main("sourceless", "configMap: {name: nobody-made-it, key: rules.yar}"),
         of_main("elsewhere", "inline: 'rule a { condition: true }'").replace("{name: main}", "{name: nobody-made-it}"),
     ];
     scene.apply(&documents.join("---\n"))?;
+    scene.until_ready("yararuleset", "broken", 60)?;
+    // No webhook looks at ConfigMaps that change later.
+    scene.apply(&config_map("rule broken { condition: nonsense }"))?;
     until_reason(scene, "yararuleset", "broken", "RulesBroken", "nonsense")?;
     until_reason(scene, "yararuleset", "sourceless", "ReferenceNotFound", "nobody-made-it")?;
     until_reason(scene, "yararuleset", "elsewhere", "ReferenceNotFound", "nobody-made-it")?;

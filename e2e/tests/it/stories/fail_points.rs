@@ -18,18 +18,21 @@ pub(crate) const STORY: Story = Story {
 
 const SIZE: Size = Size { members: 3, workers: 1, files: 200, kilobytes: 4 };
 
-/// Those that growing and shrinking a cluster by two, and replacing its pods, comes by. Others belong to stories of their own.
-const MET_HERE: &[&str] = &[
-    "after-cluster-id",
-    "after-found",
-    "after-scale-out",
-    "after-join",
-    "after-learner",
-    "after-promote",
-    "after-transfer",
-    "after-pod-delete",
-    "after-remove-member",
-    "after-scale-in",
+/// An annotation of pods; another value, and all are to be replaced.
+const ROUND: &str = "dragnet.test/round";
+
+/// Fail points, and what to ask for so that they are met: as many members, and whether pods are to be replaced. Those of recoveries and
+/// volumes belong to stories of their own.
+const MET: &[(&str, u32, bool)] = &[
+    ("after-found", 3, false),
+    ("after-scale-out", 5, false),
+    ("after-remove-member", 3, false),
+    ("after-join", 5, false),
+    ("after-scale-in", 3, false),
+    ("after-learner", 5, false),
+    ("after-transfer", 3, true),
+    ("after-promote", 5, false),
+    ("after-pod-delete", 3, true),
 ];
 
 fn tell(scene: &mut Scene<'_>) -> Result<()> {
@@ -37,15 +40,15 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
     command.arg("fail-points");
     let known = run(command, None)?;
     scene.reinstall_at_the_end();
-    for (number, point) in (0..).zip(MET_HERE) {
+    let mut round = 0;
+    for (point, members, replaced) in MET {
         ensure!(known.contains(point), "the operator knows no fail point {point}: {known}");
         arm(scene, point)?;
-        if number == 0 {
+        round += u32::from(*replaced);
+        if *point == MET[0].0 {
             hunt::begin_unattended(scene, &SIZE)?;
         } else {
-            // Whatever it was, it becomes the other, and every pod is replaced as well.
-            let members = if number % 2 == 0 { 3 } else { 5 };
-            let pods = json!({ "annotations": { "dragnet.test/round": number.to_string() } });
+            let pods = if *replaced { json!({ "annotations": { ROUND: round.to_string() } }) } else { json!({}) };
             let change = json!({ "spec": { "replicas": members, "pods": pods } });
             scene.kubectl().patch("orchestrator", CLUSTER, &change)?;
         }
@@ -65,8 +68,8 @@ fn is_settled(scene: &Scene<'_>) -> Result<Option<()>> {
     let orchestrator = scene.kubectl().get("orchestrator", CLUSTER)?;
     let wanted = number(&orchestrator, "/spec/replicas");
     let pods = scene.kubectl().list("pods", Some("app.kubernetes.io/component=orchestrator"))?;
-    let round = &orchestrator["spec"]["pods"]["annotations"]["dragnet.test/round"];
-    let is_new = |pod: &serde_json::Value| &pod["metadata"]["annotations"]["dragnet.test/round"] == round;
+    let round = &orchestrator["spec"]["pods"]["annotations"][ROUND];
+    let is_new = |pod: &serde_json::Value| &pod["metadata"]["annotations"][ROUND] == round;
     let is_settled = number(&orchestrator, "/status/voters") == wanted
         && pods.len() as u64 == wanted
         && pods.iter().all(|pod| is_ready(pod) && is_new(pod))

@@ -59,7 +59,7 @@ fn values_of_every_length_come_back() {
     let lengths = [0, 1, 100, 127, 128, 990, 1000, 1024, 4096, 65_500, 65_510, 65_535, 65_536, 300_000, 3_000_000];
     let records: Records = lengths
         .iter()
-        .map(|&length| (format!("{length:09}").into_bytes(), vec![(length % 251) as u8; length]))
+        .map(|&length: &usize| (format!("{length:09}").into_bytes(), vec![length.to_le_bytes()[0]; length]))
         .collect();
     let folder = TempDir::new().unwrap();
     write(folder.path(), &records, Layout::default());

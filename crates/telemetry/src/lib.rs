@@ -1,6 +1,6 @@
 //! How every Dragnet process speaks to its operator: log lines on standard error, an exit code, a version.
 //!
-//! Those that do not mind the code also send their spans to a collector, see [`init_traced`].
+//! Those that do not mind the code also send their spans to a collector: feature `traces`, `init_traced`.
 //!
 //! Deliberately not here: which events matter. A component logs its own, with fields; this crate only decides what passes the
 //! filter and how a line looks. Standard output belongs to a program's answer, so nothing here writes to it.
@@ -8,10 +8,12 @@
 mod args;
 mod build;
 mod chain;
+#[cfg(feature = "traces")]
 mod traced;
 
 pub use args::{Args, Filter, Format};
 pub use build::build_info;
+#[cfg(feature = "traces")]
 pub use traced::{Traced, init_traced};
 
 use std::error::Error;

@@ -17,9 +17,8 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, service::Routes};
+use tonic::{Status, service::Routes, transport::server::TcpIncoming};
 
 use crate::{
     backup::{self, Backup},
@@ -58,7 +57,7 @@ pub(crate) async fn await_role(config: &Config, listener: TcpListener) -> Result
     let routes = Routes::new(ClusterServer::new(service)).into_axum_router().fallback(other);
     let serve = tonic::transport::Server::builder()
         .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.clone().cancelled_owned());
     tokio::pin!(serve);
     tracing::info!(address = config.advertise, "the directory is empty; waiting to be told what to be");
     let identity = tokio::select! {

@@ -1,6 +1,6 @@
 //! Tells a person what is wrong with a ruleset, all at once and at the right place.
 
-use std::{ops::Range, thread};
+use std::{collections::BTreeSet, ops::Range, thread};
 
 use rules::{LoadedSource, MAX_PROBLEMS, Problem, Severity, SyntaxProblem};
 use types::RulesetSource;
@@ -18,14 +18,16 @@ const MODULES: &str = "pe, elf, macho, dex, dotnet, hash, math, time, string, co
 const LINES_UP: usize = 200;
 /// As a program's first thread has it.
 const STACK_BYTES: usize = 8 << 20;
+/// What libyara says of the import of a number.
+const PROVOKED: &str = "syntax error, unexpected integer number, expecting text string";
 
 /// Compiles the sources and returns the warnings, or all problems.
 ///
 /// Problems come in the order of sources, then of lines, errors and warnings mixed, at most
 /// [`MAX_PROBLEMS`]; among them is at least one error when the result is `Err`.
 ///
-/// Cost: two compilations at the same time on two cores, of which one is not finished. Three and a parse of every
-/// source that has an error if something is wrong.
+/// Cost: a compilation that is not finished. Three more and a parse of every source that has an error if something is
+/// wrong.
 pub fn check(sources: &[LoadedSource]) -> Result<Vec<Problem>, Vec<Problem>> {
     let mut problems = warnings_of_all(sources).unwrap_or_else(|| one_by_one(sources));
     let failed = problems.iter().any(is_error);
@@ -39,19 +41,24 @@ pub fn check(sources: &[LoadedSource]) -> Result<Vec<Problem>, Vec<Problem>> {
 
 /// None: something is wrong, and is to be looked for in each source.
 ///
-/// Sources that compile together also compile alone: libyara looks every name up in the source's own namespace.
+/// Sources that compile alone also compile together: libyara looks every name up in the source's own namespace.
 fn warnings_of_all(sources: &[LoadedSource]) -> Option<Vec<Problem>> {
-    if !sources.iter().all(is_admitted) {
+    let namespaces: BTreeSet<_> = sources.iter().map(|source| &source.namespace).collect();
+    if namespaces.len() < sources.len() || !sources.iter().all(is_admitted) {
         return None;
     }
+    let one_after_the_other = || {
+        sources.iter().try_fold(Vec::new(), |mut found, source| {
+            let mut of_one = provoked_warnings(source).filter(|provoked| provoked.compiles)?.warnings;
+            of_one.sort_by_key(|problem| (problem.line, problem.column));
+            found.extend(of_one);
+            Some(found)
+        })
+    };
     thread::scope(|scope| {
         // libyara recurses over regular expressions, and threads have less room for that than a program has.
         let thread = thread::Builder::new().stack_size(STACK_BYTES);
-        let warned = thread.spawn_scoped(scope, || sources.iter().map(warnings).collect::<Vec<_>>()).ok()?;
-        let compiles = check_together(sources).is_none();
-        let mut found = warned.join().ok().filter(|_| compiles)?;
-        found.iter_mut().for_each(|of_one| of_one.sort_by_key(|problem| (problem.line, problem.column)));
-        Some(found.concat())
+        thread.spawn_scoped(scope, one_after_the_other).ok()?.join().ok()?
     })
 }
 
@@ -110,19 +117,31 @@ fn check_one(source: &LoadedSource) -> Vec<Problem> {
     }
 }
 
-/// The bindings return libyara's warnings only beside an error. So one is provoked: a rule without a
-/// condition behind the source, whose own error is left out again.
+struct Provoked {
+    warnings: Vec<Problem>,
+    /// Nothing was wrong but what was provoked.
+    compiles: bool,
+}
+
+/// The bindings return libyara's warnings only beside an error. So one is provoked: the import of a number behind the
+/// source, whose own error is left out again. The parser only comes to that number when all before it is whole; in an
+/// open comment, or after a last word that wants another one, it complains of something else or of nothing.
+fn provoked_warnings(source: &LoadedSource) -> Option<Provoked> {
+    let compiler = new_compiler().ok()?;
+    let provoking = format!("{}\nimport 1", source.text);
+    let Err(yara::Error::Compile(found)) = compiler.add_rules_str_with_namespace(&provoking, &source.namespace) else {
+        return None;
+    };
+    let (warnings, errors): (Vec<_>, Vec<_>) =
+        found.iter().partition(|found| found.level == CompileErrorLevel::Warning);
+    Some(Provoked {
+        warnings: warnings.into_iter().map(|warning| problem(source, &[], warning)).collect(),
+        compiles: matches!(errors.as_slice(), [error] if error.message.trim() == PROVOKED),
+    })
+}
+
 fn warnings(source: &LoadedSource) -> Vec<Problem> {
-    let Ok(compiler) = new_compiler() else { return Vec::new() };
-    let provoking = format!("{}\nrule", source.text);
-    match compiler.add_rules_str_with_namespace(&provoking, &source.namespace) {
-        Err(yara::Error::Compile(errors)) => errors
-            .iter()
-            .filter(|error| error.level == CompileErrorLevel::Warning)
-            .map(|error| problem(source, &[], error))
-            .collect(),
-        Ok(_) | Err(_) => Vec::new(),
-    }
+    provoked_warnings(source).map_or_else(Vec::new, |provoked| provoked.warnings)
 }
 
 fn refusal(source: &LoadedSource, problem: SyntaxProblem) -> Problem {
@@ -240,4 +259,17 @@ fn undefined_hint(source: &LoadedSource, name: &str, span: &Range<usize>) -> Opt
     }
     let names: Vec<_> = EXTERNALS.iter().map(|external| external.name).collect();
     Some(format!("a rule can name rules above it in its own file, imported modules, and {}", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Or every check would take the long way round.
+    #[test]
+    fn libyara_says_what_was_provoked_in_the_words_that_are_known() {
+        let text = "rule r { condition: true }".to_owned();
+        let source = LoadedSource::plain(&RulesetSource { namespace: "n".to_owned(), text });
+        assert!(provoked_warnings(&source).unwrap().compiles);
+    }
 }

@@ -133,3 +133,34 @@ fn warnings_and_mistakes_of_many_sources_come_in_their_order() {
     let found = check(&loaded(&wrong)).unwrap_err();
     assert_eq!(found.iter().map(|problem| problem.file.as_str()).collect::<Vec<_>>(), ["a.yar", "b.yar", "c.yar"]);
 }
+
+#[test]
+fn what_is_unfinished_at_the_end_of_a_source_does_not_pass() {
+    let whole = "rule whole { condition: true }";
+    for end in [
+        "private",
+        "global",
+        "rule",
+        "import",
+        "include",
+        "rule x {",
+        "import /* open",
+        "import // open",
+        "rule x : tag",
+        "$",
+    ] {
+        let Err(found) = check(&loaded(&[("n", &format!("{whole} {end}"))])) else { panic!("{end:?} passes") };
+        assert!(found.iter().any(|problem| problem.severity == Severity::Error), "{end}: {found:#?}");
+    }
+    for end in ["", " // a remark", "/* closed */", "\nimport \"pe\"", "\n\n"] {
+        let passed = check(&loaded(&[("n", &format!("{whole}{end}"))]));
+        assert!(passed.is_ok(), "{end}: {passed:#?}");
+    }
+}
+
+#[test]
+fn two_sources_of_one_namespace_are_held_against_each_other() {
+    let rule = "rule same { condition: true }";
+    assert!(check(&loaded(&[("n", rule), ("n", rule)])).is_err());
+    assert!(check(&loaded(&[("n", rule), ("m", rule)])).is_ok());
+}

@@ -26,6 +26,15 @@ pub(super) fn open(root: impl AsFd, key: &[u8], flags: OFlags) -> Result<OwnedFd
     }
 }
 
+/// Opens what is directly in `folder`, without a way to check. Errors: as [`open`].
+pub(super) fn open_in(folder: impl AsFd, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    if name.contains(&b'/') {
+        return Err(Errno::INVAL);
+    }
+    check(name)?;
+    openat(folder, name, flags | OFlags::NOFOLLOW, Mode::empty())
+}
+
 fn check(key: &[u8]) -> Result<(), Errno> {
     let fine = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.contains(&0);
     if key.split(|&byte| byte == b'/').all(fine) { Ok(()) } else { Err(Errno::INVAL) }

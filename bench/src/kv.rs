@@ -1,8 +1,8 @@
 //! The key-value server beside Debian's `redis-server`, which holds the same data, on the same machine in one run.
 //!
 //! Both are up at once and take turns, so that a machine that gets slower hits them alike; medians of the rounds count. The client is
-//! our own for both (`load.rs`), on the same cores as the servers: rates are those of server and client together, CPU time is the
-//! server's alone.
+//! our own for both (`load.rs`). Servers have the first half of the cores and the client the other, so that a request that is
+//! timed does not wait for the client's own turn; CPU time is the server's alone.
 
 mod data;
 mod load;
@@ -62,7 +62,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let kv_server = processes::program("kv-server")?;
     println!(
-        "{} cores for servers and client together; {}; {}",
+        "{} of {} cores for the servers, the others for their client; {}; {}",
+        machine::cores_of_servers()?.count(),
         machine::cores()?,
         machine::version_of(&kv_server)?,
         machine::version_of("redis-server")?

@@ -6,10 +6,45 @@ use std::num::NonZeroUsize;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Cores that this process may use.
 pub(crate) fn cores() -> Result<NonZeroUsize> {
     std::thread::available_parallelism().context("failed to count the cores")
+}
+
+/// The second half of the cores, for those who ask. With one core only: that one.
+pub(crate) fn cores_of_clients() -> Result<CpuSet> {
+    halves().map(|(_, clients)| clients)
+}
+
+/// The first half of the cores, for those who answer, so that neither waits for the scheduler because of the other.
+pub(crate) fn cores_of_servers() -> Result<CpuSet> {
+    halves().map(|(servers, _)| servers)
+}
+
+fn halves() -> Result<(CpuSet, CpuSet)> {
+    let allowed = sched_getaffinity(None).context("failed to ask for our cores")?;
+    let cores: Vec<_> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+    let (servers, clients) = match cores.split_at(cores.len() / 2) {
+        ([], only) => (only, only),
+        halves => halves,
+    };
+    let set = |cores: &[usize]| {
+        let mut set = CpuSet::new();
+        cores.iter().for_each(|core| set.set(*core));
+        set
+    };
+    Ok((set(servers), set(clients)))
+}
+
+/// Does the work on these cores alone; threads and programs that it starts stay there.
+pub(crate) fn on<T>(cores: &CpuSet, work: impl FnOnce() -> T) -> Result<T> {
+    let before = sched_getaffinity(None).context("failed to ask for our cores")?;
+    sched_setaffinity(None, cores).context("failed to keep to some cores")?;
+    let done = work();
+    sched_setaffinity(None, &before).context("failed to go back to all cores")?;
+    Ok(done)
 }
 
 /// Model of the processor, memory, kernel; what cannot be found out is left out.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! closed:  each connection sends its next batch when the last one was answered     ─► how much a server can
-//! open:    a pacer sends batches at their times, readers take the replies          ─► how long a request takes
+//! open:    batches go out at their times, whatever was answered                    ─► how long a request takes
 //! ```
 //!
 //! At a fixed rate the time of a request counts from when it was due and not from when it could be sent, so that a server that
@@ -13,7 +13,6 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,9 +24,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::data::{KEY_BYTES, Random, Version, write_key};
+use crate::machine::{cores_of_clients, on};
 
 /// For the last replies, once the time is over.
 const GRACE: Duration = Duration::from_secs(10);
+/// More than a wait takes beyond its time.
+const OVERSLEEPING: Duration = Duration::from_micros(100);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -104,68 +106,50 @@ pub(crate) fn open(load: &Load, rate: f64, stop: &AtomicBool) -> Result<Outcome>
     run(load, Some(rate), stop)
 }
 
-/// One connection with the batches that are on their way.
-struct Client {
-    stream: TcpStream,
-    /// When each was due, and which of its requests are hits.
-    sent: Mutex<VecDeque<Batch>>,
-}
-
-struct Batch {
-    due: Instant,
-    /// Bit n: the n-th request is for a key that is there.
-    hits: u64,
-}
-
 fn run(load: &Load, rate: Option<f64>, stop: &AtomicBool) -> Result<Outcome> {
     ensure!(load.pipeline <= 64, "a batch has at most 64 requests");
-    let clients = (0..load.connections).map(|_| Client::connect(load.address)).collect::<Result<Vec<_>>>()?;
-    let started = Instant::now();
-    let all_sent = AtomicBool::new(false);
-    let share = clients.len().div_ceil(load.threads);
-    let mut outcome = Outcome::default();
-    thread::scope(|scope| {
-        let readers: Vec<_> = clients
-            .chunks(share)
-            .enumerate()
-            .map(|(number, clients)| {
-                let mut reader = Reader::new(load, clients, started, number as u64, rate.is_none());
-                let all_sent = &all_sent;
-                scope.spawn(move || reader.run(all_sent))
-            })
-            .collect();
-        let paced = match rate {
-            Some(rate) => pace(load, &clients, rate, started, stop),
-            None => Ok(()),
-        };
-        all_sent.store(rate.is_some(), Ordering::Release);
-        for reader in readers {
-            outcome.add(reader.join().expect("a reader does not panic")?);
-        }
-        paced
-    })?;
-    let last = outcome.answers.iter().map(|answer| answer.at_us).max().unwrap_or(1);
-    outcome.seconds = f64::from(last) / 1e6;
-    Ok(outcome)
+    let load = &Load { threads: load.threads.min(load.connections), ..*load };
+    let cores = cores_of_clients()?;
+    on(&cores, || {
+        let clients = (0..load.connections).map(|_| Client::connect(load.address)).collect::<Result<Vec<_>>>()?;
+        let mut clients = clients.into_iter();
+        let share = load.connections.div_ceil(load.threads);
+        let started = Instant::now();
+        let mut outcome = Outcome::default();
+        thread::scope(|scope| {
+            let mut asking = Vec::new();
+            for number in 0..load.threads {
+                let clients: Vec<_> = clients.by_ref().take(share).collect();
+                let pace = rate.map(|rate| Pace::new(load, rate, number, started));
+                let session = Session::new(load, clients, started, number as u64, pace);
+                asking.push(scope.spawn(move || session.run(stop)));
+            }
+            for session in asking {
+                outcome.add(session.join().expect("a session does not panic")?);
+            }
+            anyhow::Ok(())
+        })?;
+        let last = outcome.answers.iter().map(|answer| answer.at_us).max().unwrap_or(1);
+        outcome.seconds = f64::from(last) / 1e6;
+        Ok(outcome)
+    })?
 }
 
-/// Sends batches when they are due. Behind time it sends without a pause; their times stay what they were.
-fn pace(load: &Load, clients: &[Client], rate: f64, started: Instant, stop: &AtomicBool) -> Result<()> {
-    let mut requests = Requests::new(load, u64::MAX / 2);
-    #[expect(clippy::cast_precision_loss, reason = "at most 64")]
-    let every = Duration::from_secs_f64(load.pipeline as f64 / rate);
-    let mut due = started;
-    for client in clients.iter().cycle() {
-        if due.duration_since(started) >= load.time || stop.load(Ordering::Relaxed) {
-            break;
-        }
-        if let Some(wait) = due.checked_duration_since(Instant::now()) {
-            thread::sleep(wait);
-        }
-        requests.send(client, due)?;
-        due += every;
+/// When batches are due: at even intervals. Behind time they go out without a pause; their times stay what they were.
+struct Pace {
+    every: Duration,
+    due: Instant,
+}
+
+impl Pace {
+    /// Threads take turns, so that together they keep the rate.
+    fn new(load: &Load, rate: f64, thread: usize, started: Instant) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "at most 64 requests in a batch")]
+        let between = Duration::from_secs_f64(load.pipeline as f64 / rate);
+        let turn = u32::try_from(thread).expect("at most 64 threads");
+        let threads = u32::try_from(load.threads).expect("at most 64 threads");
+        Self { every: between * threads, due: started + between * turn }
     }
-    Ok(())
 }
 
 /// Makes batches of requests for random keys.
@@ -184,7 +168,7 @@ impl Requests {
         Self { random, keys, misses_percent, pipeline, bytes: Vec::new() }
     }
 
-    fn send(&mut self, client: &Client, due: Instant) -> Result<()> {
+    fn send(&mut self, client: &mut Client, due: Instant) -> Result<()> {
         self.bytes.clear();
         let mut hits = 0;
         let mut key = [0; KEY_BYTES];
@@ -197,124 +181,141 @@ impl Requests {
             self.bytes.extend(key);
             self.bytes.extend(b"\r\n");
         }
-        // Before the bytes go out: the answer may be there before we are back.
-        client.sent.lock().expect("nobody panics with it").push_back(Batch { due, hits });
+        client.sent.push_back(Batch { due, hits });
         (&client.stream).write_all(&self.bytes).context("failed to send requests")
     }
+}
+
+/// One connection with the batches that are on their way.
+struct Client {
+    stream: TcpStream,
+    sent: VecDeque<Batch>,
+    received: Vec<u8>,
+    /// Of the first batch: its replies so far, and the mark of its last hit.
+    answered: usize,
+    version: u8,
+}
+
+struct Batch {
+    due: Instant,
+    /// Bit n: the n-th request is for a key that is there.
+    hits: u64,
 }
 
 impl Client {
     fn connect(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| format!("failed to connect to {address}"))?;
         stream.set_nodelay(true).context("failed to set up a connection")?;
-        Ok(Self { stream, sent: Mutex::default() })
+        stream.set_write_timeout(Some(GRACE)).context("failed to set up a connection")?;
+        Ok(Self { stream, sent: VecDeque::new(), received: Vec::with_capacity(64 << 10), answered: 0, version: 0 })
     }
 }
 
-/// Takes the replies of some connections.
-struct Reader<'a> {
+/// Some connections and the thread that asks over them.
+struct Session<'a> {
     load: &'a Load,
-    clients: &'a [Client],
-    received: Vec<Vec<u8>>,
-    /// In the batch that is being answered: replies so far, and the mark of the last hit.
-    progress: Vec<(usize, u8)>,
+    clients: Vec<Client>,
     requests: Requests,
     started: Instant,
-    /// Whether it also sends, as in the closed form.
-    sends: bool,
+    /// None: the next batch goes out when the last one was answered.
+    pace: Option<Pace>,
     outcome: Outcome,
 }
 
-impl<'a> Reader<'a> {
-    fn new(load: &'a Load, clients: &'a [Client], started: Instant, number: u64, sends: bool) -> Self {
-        let received = clients.iter().map(|_| Vec::with_capacity(64 << 10)).collect();
-        let progress = vec![(0, 0); clients.len()];
-        let requests = Requests::new(load, number);
-        Self { load, clients, received, progress, requests, started, sends, outcome: Outcome::default() }
+impl<'a> Session<'a> {
+    fn new(load: &'a Load, clients: Vec<Client>, started: Instant, number: u64, pace: Option<Pace>) -> Self {
+        Self { load, clients, requests: Requests::new(load, number), started, pace, outcome: Outcome::default() }
     }
 
-    fn run(&mut self, all_sent: &AtomicBool) -> Result<Outcome> {
+    fn run(mut self, stop: &AtomicBool) -> Result<Outcome> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("failed to create an epoll instance")?;
-        for (number, client) in self.clients.iter().enumerate() {
+        for (number, client) in self.clients.iter_mut().enumerate() {
             let data = epoll::EventData::new_u64(number as u64);
             epoll::add(&epoll, &client.stream, data, epoll::EventFlags::IN).context("failed to watch a connection")?;
-            if self.sends {
+            if self.pace.is_none() {
                 self.requests.send(client, Instant::now())?;
             }
         }
         let mut events = Vec::with_capacity(64);
-        let mut open = if self.sends { self.clients.len() } else { 0 };
+        let mut turn = 0;
         let mut over_at = None;
         loop {
-            let wait = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            let is_over = self.started.elapsed() >= self.load.time || stop.load(Ordering::Relaxed);
+            if !is_over {
+                self.send_due(&mut turn)?;
+            }
             events.clear();
-            match epoll::wait(&epoll, spare_capacity(&mut events), Some(&wait)) {
+            match epoll::wait(&epoll, spare_capacity(&mut events), Some(&self.patience())) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error).context("failed to wait for replies"),
             }
             for event in &events {
-                let number = usize::try_from(event.data.u64()).expect("an index");
-                self.receive(number, &mut open)?;
+                self.receive(usize::try_from(event.data.u64()).expect("an index"), is_over)?;
             }
-            let is_over = if self.sends {
-                open == 0
-            } else {
-                all_sent.load(Ordering::Acquire)
-                    && self.clients.iter().all(|client| client.sent.lock().expect("nobody panics with it").is_empty())
-            };
             if is_over {
-                return Ok(std::mem::take(&mut self.outcome));
-            }
-            if all_sent.load(Ordering::Acquire) || self.started.elapsed() > self.load.time {
+                if self.clients.iter().all(|client| client.sent.is_empty()) {
+                    return Ok(self.outcome);
+                }
                 let since: Instant = *over_at.get_or_insert_with(Instant::now);
-                let is_paced = !self.sends && !all_sent.load(Ordering::Acquire);
-                ensure!(is_paced || since.elapsed() < GRACE, "replies are missing");
+                ensure!(since.elapsed() < GRACE, "replies are missing");
             }
         }
     }
 
-    fn receive(&mut self, number: usize, open: &mut usize) -> Result<()> {
-        let client = &self.clients[number];
-        let received = &mut self.received[number];
-        received.reserve(64 << 10);
-        match recv(&client.stream, spare_capacity(received), RecvFlags::DONTWAIT) {
+    fn send_due(&mut self, turn: &mut usize) -> Result<()> {
+        let Some(Pace { every, due }) = &mut self.pace else { return Ok(()) };
+        while Instant::now() >= *due {
+            self.requests.send(&mut self.clients[*turn], *due)?;
+            *turn = (*turn + 1) % self.clients.len();
+            *due += *every;
+        }
+        Ok(())
+    }
+
+    /// How long to wait for replies. The kernel wakes us too late for batches that are due in microseconds, so the last of
+    /// them are spent asking it.
+    fn patience(&self) -> Timespec {
+        let most = Duration::from_millis(20);
+        let wait = self.pace.as_ref().map_or(most, |pace| {
+            pace.due.saturating_duration_since(Instant::now()).saturating_sub(OVERSLEEPING).min(most)
+        });
+        Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) }
+    }
+
+    fn receive(&mut self, number: usize, is_over: bool) -> Result<()> {
+        let client = &mut self.clients[number];
+        client.received.reserve(64 << 10);
+        match recv(&client.stream, spare_capacity(&mut client.received), RecvFlags::DONTWAIT) {
             Ok((_, 0)) => bail!("the server closed a connection"),
             Ok(_) => {}
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             Err(error) => return Err(error).context("failed to receive replies"),
         }
         let mut at = 0;
-        while let Some((reply, length)) = Reply::parse(&received[at..]) {
+        while let Some((reply, length)) = Reply::parse(&client.received[at..]) {
             at += length;
-            let (answered, version) = &mut self.progress[number];
-            let mut sent = client.sent.lock().expect("nobody panics with it");
-            let batch = sent.front().context("a reply that nobody asked for")?;
-            let is_hit = batch.hits >> *answered & 1 == 1;
+            let batch = client.sent.front().context("a reply that nobody asked for")?;
+            let is_hit = batch.hits >> client.answered & 1 == 1;
             match reply {
-                Reply::Value(mark) if is_hit => *version = mark,
+                Reply::Value(mark) if is_hit => client.version = mark,
                 Reply::Nothing if !is_hit => {}
                 _ => self.outcome.failed += 1,
             }
-            *answered += 1;
+            client.answered += 1;
             self.outcome.requests += 1;
-            if *answered == self.load.pipeline {
+            if client.answered == self.load.pipeline {
                 let now = Instant::now();
                 let us = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
                 let (at_us, took_us) = (us(now - self.started), us(now - batch.due));
-                self.outcome.answers.push(Answer { at_us, took_us, version: *version });
-                (*answered, *version) = (0, 0);
-                sent.pop_front();
-                drop(sent);
-                if self.sends {
-                    if now - self.started < self.load.time {
-                        self.requests.send(client, now)?;
-                    } else {
-                        *open -= 1;
-                    }
+                self.outcome.answers.push(Answer { at_us, took_us, version: client.version });
+                (client.answered, client.version) = (0, 0);
+                client.sent.pop_front();
+                if self.pace.is_none() && !is_over {
+                    self.requests.send(client, now)?;
                 }
             }
         }
-        received.drain(..at);
+        client.received.drain(..at);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::data::{KEY_BYTES, VALUE_BYTES, write_key};
+use crate::machine::{cores_of_servers, on};
 use crate::measure::{Cpu, tree_of};
 
 /// To load ten million keys from a snapshot, or to fetch and verify them, on a machine that does other things as well.
@@ -40,20 +41,7 @@ pub(crate) struct Memory {
 impl Server {
     pub(crate) fn redis(folder: &Path) -> Result<Self> {
         let address = free_address()?;
-        let mut command = Command::new("redis-server");
-        // Snapshots are written when told; no name for that but an empty `save`.
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--port",
-            &address.port().to_string(),
-        ]);
-        command.arg("--dir").arg(folder);
-        Self::start(command, address, &folder.join("redis.log"))
+        Self::start(redis(address, folder), address, &folder.join("redis.log"))
     }
 
     /// One process that serves the dataset at `url`, with its defaults.
@@ -70,7 +58,8 @@ impl Server {
         let errors = output.try_clone().context("failed to share a log")?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let started = Instant::now();
-        let child = command.spawn().with_context(|| format!("failed to start {}", command.get_program().display()))?;
+        let spawned = on(&cores_of_servers()?, || command.spawn())?;
+        let child = spawned.with_context(|| format!("failed to start {}", command.get_program().display()))?;
         let mut server = Self { address, opened_in: Duration::ZERO, child };
         loop {
             if is_answering(address) {
@@ -88,18 +77,8 @@ impl Server {
     /// An empty redis, which has no value to answer with.
     pub(crate) fn empty_redis(folder: &Path) -> Result<Self> {
         let address = free_address()?;
-        let mut command = Command::new("redis-server");
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--port",
-            &address.port().to_string(),
-        ]);
-        command.arg("--dir").arg(folder).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut command = redis(address, folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().context("failed to start redis-server; `make setup` installs it")?;
         let server = Self { address, opened_in: Duration::ZERO, child };
         let started = Instant::now();
@@ -142,9 +121,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        _ = self.child.kill(); // it may have ended already
+        _ = self.child.wait();
     }
+}
+
+fn redis(address: SocketAddr, folder: &Path) -> Command {
+    let mut command = Command::new("redis-server");
+    // Snapshots are written when told; no name for that but an empty `save`.
+    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &address.port().to_string()]);
+    command.arg("--dir").arg(folder);
+    command
 }
 
 /// Sends one command and returns the first line of the answer.
@@ -179,7 +166,7 @@ fn is_answering(address: SocketAddr) -> bool {
 fn terminate(child: &Child) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
-        kill_process(pid, Signal::TERM).ok();
+        _ = kill_process(pid, Signal::TERM); // it may have ended already
     }
 }
 

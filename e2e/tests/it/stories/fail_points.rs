@@ -7,7 +7,7 @@ use testcluster::{SYSTEM, has_condition, is_ready, run};
 
 use super::hunt::{self, Size};
 use crate::runner::{Needs, Story};
-use crate::scene::{Scene, check_receipts, number, secs};
+use crate::scene::{Scene, check_receipts, number, secs, text};
 
 pub(crate) const STORY: Story = Story {
     name: "an_operator_that_dies_at_any_fail_point_is_finished_by_the_next",
@@ -88,16 +88,22 @@ fn has_died(scene: &Scene<'_>) -> Result<bool> {
     }))
 }
 
-/// Gives every operator a fail point, or none. Pods of before are gone when this returns.
+/// Gives every operator a fail point, or none. Pods of before are gone when this returns, and with them the Lease of whoever died
+/// with it: that it expires by itself is shown where pods are deleted, and nine times half a minute is long.
 fn arm(scene: &Scene<'_>, point: &str) -> Result<()> {
     let world = scene.world();
     let value = format!("extraEnv[0].value={point}");
     let armed = ["extraEnv[0].name=DRAGNET_FAIL_POINT", value.as_str()];
     let settings: &[&str] = if point.is_empty() { &[] } else { &armed };
     world.install(&world.charts(), world.image(), settings)?;
-    world
-        .kubectl()
-        .in_namespace(SYSTEM)
-        .run(&["rollout", "status", "deployment/dragnet-operator", "--timeout=60s"])
-        .map(drop)
+    let kubectl = world.kubectl().in_namespace(SYSTEM);
+    kubectl.run(&["rollout", "status", "deployment/dragnet-operator", "--timeout=60s"])?;
+    let Some(lease) = kubectl.try_get("lease", "dragnet-operator")? else { return Ok(()) };
+    let pods = kubectl.list("pods", Some("app.kubernetes.io/component=operator"))?;
+    let is_holder =
+        |pod: &serde_json::Value| text(&lease, "/spec/holderIdentity").starts_with(text(pod, "/metadata/name"));
+    if !pods.iter().any(is_holder) {
+        kubectl.run(&["delete", "lease", "dragnet-operator"])?;
+    }
+    Ok(())
 }

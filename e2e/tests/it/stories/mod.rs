@@ -33,6 +33,3 @@ pub(crate) const ALL: &[Story] = &[
     upgrade::STORY,
     reinstall::STORY,
 ];
-
-/// Stories that were not seen to pass yet. They are told when their name is given, and the whole run names them as ignored.
-pub(crate) const WHEN_NAMED: &[&str] = &[fail_points::STORY.name, reinstall::STORY.name];

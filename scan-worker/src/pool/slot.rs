@@ -21,7 +21,7 @@ use crate::{
 /// A scanner gets its next batch while it works on the last one, and never waits for us ...
 const MAX_BATCHES_IN_FLIGHT: usize = 3;
 /// ... unless that would queue large files behind large files while another slot is idle.
-const MAX_BYTES_IN_FLIGHT: u64 = 4 << 20;
+const MAX_BYTES_IN_FLIGHT: u64 = 6 << 20;
 /// Programs a scanner keeps: four times the largest ruleset, as sources; compiled it is about three times as much.
 const MAX_LOADED_BYTES: usize = 64 << 20;
 const MAX_LOADED: usize = 64;

@@ -10,7 +10,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use crate::wire::{MAX_FILES_PER_BATCH, PROGRESS_BYTES};
+use crate::wire::MAX_FILES_PER_BATCH;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,7 +42,7 @@ impl Sandbox {
         rustix::thread::set_no_new_privs(true).map_err(failed("no new privileges"))?;
         for (what, resource, limit) in [
             ("the core dump limit", Resource::Core, 0),
-            ("the file size limit", Resource::Fsize, PROGRESS_BYTES),
+            ("the file size limit", Resource::Fsize, 0),
             ("the open files limit", Resource::Nofile, MAX_OPEN_FILES),
             ("the memory limit", Resource::As, self.memory_limit_bytes),
         ] {
@@ -102,7 +102,7 @@ mod numbers {
     pub(super) const PLAIN: &[i64] = &[
         0 /* read */, 1 /* write */, 3 /* close */, 5 /* fstat */, 7 /* poll */, 8 /* lseek */, 11 /* munmap */,
         12 /* brk */, 13 /* rt_sigaction */, 14 /* rt_sigprocmask */, 15 /* rt_sigreturn */, 17 /* pread64 */,
-        18 /* pwrite64 */, 19 /* readv */, 20 /* writev */, 24 /* sched_yield */, 25 /* mremap */, 28 /* madvise */,
+        19 /* readv */, 20 /* writev */, 24 /* sched_yield */, 25 /* mremap */, 28 /* madvise */,
         35 /* nanosleep */, 39 /* getpid */, 44 /* sendto */, 45 /* recvfrom */, 46 /* sendmsg */, 138 /* fstatfs */, 47 /* recvmsg */,
         60 /* exit */, 72 /* fcntl */, 96 /* gettimeofday */, 131 /* sigaltstack */, 186 /* gettid */, 202 /* futex */,
         219 /* restart_syscall */, 228 /* clock_gettime */, 229 /* clock_getres */, 230 /* clock_nanosleep */,
@@ -120,7 +120,7 @@ mod numbers {
     pub(super) const PLAIN: &[i64] = &[
         63 /* read */, 64 /* write */, 57 /* close */, 80 /* fstat */, 73 /* ppoll */, 62 /* lseek */, 215 /* munmap */,
         214 /* brk */, 134 /* rt_sigaction */, 135 /* rt_sigprocmask */, 139 /* rt_sigreturn */, 67 /* pread64 */,
-        68 /* pwrite64 */, 65 /* readv */, 66 /* writev */, 124 /* sched_yield */, 216 /* mremap */, 233 /* madvise */,
+        65 /* readv */, 66 /* writev */, 124 /* sched_yield */, 216 /* mremap */, 233 /* madvise */,
         101 /* nanosleep */, 172 /* getpid */, 206 /* sendto */, 207 /* recvfrom */, 211 /* sendmsg */, 44 /* fstatfs */, 212 /* recvmsg */,
         93 /* exit */, 25 /* fcntl */, 169 /* gettimeofday */, 132 /* sigaltstack */, 178 /* gettid */, 98 /* futex */,
         128 /* restart_syscall */, 113 /* clock_gettime */, 114 /* clock_getres */, 115 /* clock_nanosleep */,

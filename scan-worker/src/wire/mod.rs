@@ -11,7 +11,7 @@
 mod progress;
 mod socket;
 
-pub use progress::{PROGRESS_BYTES, Progress};
+pub use progress::Progress;
 pub use socket::{Blocking, Connection, Error, Received};
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_FILES_PER_BATCH: usize = 64;
 
 /// Bytes of files in one message, so that answers to large files are not kept waiting by others.
-pub const MAX_BYTES_PER_BATCH: u64 = 1 << 20;
+pub const MAX_BYTES_PER_BATCH: u64 = 2 << 20;
 
 /// A frame beyond this is a bug: rulesets are 16 MiB each, and a job has as many as fit a gRPC message.
 const MAX_FRAME_BYTES: usize = 1 << 30;
@@ -34,7 +34,7 @@ pub struct ProgramId(pub u32);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// The first message; its descriptor is the file for [`Progress`].
+    /// The first message; its descriptor is that of [`Progress`].
     Hello {
         file_timeout_ms: u64,
     },

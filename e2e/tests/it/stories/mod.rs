@@ -1,5 +1,6 @@
 //! The stories, in the order in which they are told: what everyone does first, then what goes wrong, then what changes everything.
 
+mod autoscale;
 mod bad_input;
 mod dataset;
 mod fail_points;
@@ -21,6 +22,7 @@ pub(crate) const ALL: &[Story] = &[
     quickstart::STORY,
     rescan::STORY,
     scale::STORY,
+    autoscale::STORY,
     fail_points::STORY,
     faults::STORY,
     nodes::CRASHED,

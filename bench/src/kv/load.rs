@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,14 +23,13 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
+use rustix::thread::set_current_timer_slack;
 
 use super::data::{KEY_BYTES, Random, Version, write_key};
 use crate::machine::{cores_of_clients, on};
 
 /// For the last replies, once the time is over.
 const GRACE: Duration = Duration::from_secs(10);
-/// More than a wait takes beyond its time.
-const OVERSLEEPING: Duration = Duration::from_micros(100);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -228,6 +228,9 @@ impl<'a> Session<'a> {
     }
 
     fn run(mut self, stop: &AtomicBool) -> Result<Outcome> {
+        // Else the kernel wakes us up to 50 us late. To ask it again and again instead would keep its own threads, which move
+        // our packets, from this core.
+        set_current_timer_slack(NonZeroU64::new(1)).context("failed to ask for exact timers")?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("failed to create an epoll instance")?;
         for (number, client) in self.clients.iter_mut().enumerate() {
             let data = epoll::EventData::new_u64(number as u64);
@@ -272,13 +275,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// How long to wait for replies. The kernel wakes us too late for batches that are due in microseconds, so the last of
-    /// them are spent asking it.
+    /// How long to wait for replies.
     fn patience(&self) -> Timespec {
         let most = Duration::from_millis(20);
-        let wait = self.pace.as_ref().map_or(most, |pace| {
-            pace.due.saturating_duration_since(Instant::now()).saturating_sub(OVERSLEEPING).min(most)
-        });
+        let until_due = |pace: &Pace| pace.due.saturating_duration_since(Instant::now());
+        let wait = self.pace.as_ref().map_or(most, |pace| until_due(pace).min(most));
         Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) }
     }
 

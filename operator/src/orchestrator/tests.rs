@@ -664,9 +664,9 @@ fn the_objects_of_an_orchestrator_are_as_written_down() {
     let set = super::objects::stateful_set(&settings, &orchestrator, 3, None);
     let made = serde_json::json!([account, peers, clients, budget, set]);
     let text = format!("{}\n", serde_json::to_string_pretty(&made).unwrap());
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/orchestrator.json");
+    let path = format!("{}/testdata/orchestrator.json", std::env::var("CARGO_MANIFEST_DIR").unwrap());
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(path, &text).unwrap();
+        std::fs::write(&path, &text).unwrap();
     }
-    assert!(text == std::fs::read_to_string(path).unwrap_or_default(), "{path} differs; it would be:\n{text}");
+    assert!(text == std::fs::read_to_string(&path).unwrap_or_default(), "{path} differs; it would be:\n{text}");
 }

@@ -33,7 +33,7 @@ previous_commit() {
 # Nothing that programs are made from has changed since a commit: those of this checkout are its own as well.
 has_our_programs() { # COMMIT
     git diff --quiet "$1" -- . ':(exclude)*.md' ':(exclude)docs' ':(exclude)e2e' ':(exclude)charts' ':(exclude)bench' \
-        ':(exclude)*/tests/*' ':(exclude)xtask' ':(exclude)tools' ':(exclude)fuzz' ':(exclude).ci' ':(exclude)Makefile'
+        ':(exclude)*/tests/*' ':(exclude)*/tests.rs' ':(exclude)xtask' ':(exclude)tools' ':(exclude)fuzz' ':(exclude).ci' ':(exclude)Makefile'
 }
 
 # The programs of a commit, from a checkout of its own but with what was compiled here: foreign crates are the same.

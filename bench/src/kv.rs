@@ -5,6 +5,7 @@
 //! timed does not wait for the client's own turn; CPU time is the server's alone.
 
 mod data;
+mod floor;
 mod load;
 mod processes;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use data::{KEY_BYTES, VALUE_BYTES, Version};
+use floor::Floor;
 use load::{Load, Outcome};
 use processes::Server;
 
@@ -277,7 +279,21 @@ impl Bench<'_> {
             }
             println!("P={pipeline}, {kind}: at {:.0}/s and {:.0}/s", rates[0], rates[1]);
         }
+        rows.push(self.floor(pipeline, half_of[0])?);
         Ok(rows)
+    }
+
+    /// What requests at this rate take where nothing is looked up: no server can be below it on this machine.
+    fn floor(&self, pipeline: usize, rate: f64) -> Result<Row> {
+        let floor = Floor::start()?;
+        let mut took = Vec::new();
+        for round in 0..u64::from(self.args.rounds) {
+            let load = self.load(floor.address, pipeline, 0, 100 + round);
+            took.push(load::open(&load, rate, &AtomicBool::new(false))?.percentile(0.99, |_| true));
+        }
+        floor.stop()?;
+        let what = format!("P={pipeline}, at half of our most: p99 of a server that looks nothing up");
+        Ok(Row::of_ours(&what, "ms", median(&took)))
     }
 
     /// A new version is announced while requests come in at a fixed rate.

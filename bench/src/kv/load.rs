@@ -28,6 +28,9 @@ use rustix::thread::set_current_timer_slack;
 use super::data::{KEY_BYTES, Random, Version, write_key};
 use crate::machine::{cores_of_clients, on};
 
+const REQUEST: &[u8] = b"*2\r\n$3\r\nGET\r\n$16\r\n";
+/// All requests are of this length.
+pub(crate) const REQUEST_BYTES: usize = REQUEST.len() + KEY_BYTES + 2;
 /// For the last replies, once the time is over.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -177,7 +180,7 @@ impl Requests {
             let number = self.random.below(self.keys);
             write_key(if is_miss { number + self.keys } else { number }, &mut key);
             hits |= u64::from(!is_miss) << request;
-            self.bytes.extend(b"*2\r\n$3\r\nGET\r\n$16\r\n");
+            self.bytes.extend(REQUEST);
             self.bytes.extend(key);
             self.bytes.extend(b"\r\n");
         }

@@ -21,8 +21,8 @@ const SIZE: Size = Size { members: 3, workers: 1, files: 200, kilobytes: 4 };
 /// An annotation of pods; another value, and all are to be replaced.
 const ROUND: &str = "dragnet.test/round";
 
-/// Fail points, and what to ask for so that they are met: as many members, and whether pods are to be replaced. Those of recoveries and
-/// volumes belong to stories of their own.
+/// Fail points, and what to ask for so that they are met: as many members, and whether pods are to be replaced. In such an order that
+/// none is on the way of what the one before left to be finished. Those of recoveries and volumes belong to stories of their own.
 const MET: &[(&str, u32, bool)] = &[
     ("after-found", 3, false),
     ("after-scale-out", 5, false),
@@ -40,12 +40,14 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
     command.arg("fail-points");
     let known = run(command, None)?;
     scene.reinstall_at_the_end();
-    let mut round = 0;
-    for (point, members, replaced) in MET {
+    for (point, ..) in MET {
         ensure!(known.contains(point), "the operator knows no fail point {point}: {known}");
-        arm(scene, point)?;
+    }
+    let mut round = 0;
+    arm(scene, MET[0].0)?;
+    for (number, (point, members, replaced)) in MET.iter().enumerate() {
         round += u32::from(*replaced);
-        if *point == MET[0].0 {
+        if number == 0 {
             hunt::begin_unattended(scene, &SIZE)?;
         } else {
             let pods = if *replaced { json!({ "annotations": { ROUND: round.to_string() } }) } else { json!({}) };
@@ -53,7 +55,8 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
             scene.kubectl().patch("orchestrator", CLUSTER, &change)?;
         }
         scene.until(&format!("an operator dies at {point}"), 120, || Ok(has_died(scene)?.then_some(())))?;
-        arm(scene, "")?;
+        // Who finishes this is about to die at the next point, which is not on its way.
+        arm(scene, MET.get(number + 1).map_or("", |(next, ..)| next))?;
         let context = || format!("after dying at {point}");
         scene.until_ready("orchestrator", CLUSTER, 180).with_context(context)?;
         scene.until("what was begun is finished", 180, || is_settled(scene)).with_context(context)?;

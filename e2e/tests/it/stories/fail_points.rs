@@ -7,7 +7,7 @@ use testcluster::{SYSTEM, has_condition, is_ready, run};
 
 use super::hunt::{self, Size};
 use crate::runner::{Needs, Story};
-use crate::scene::{Scene, check_receipts, number, secs, text};
+use crate::scene::{Scene, check_receipts, number, secs};
 
 pub(crate) const STORY: Story = Story {
     name: "an_operator_that_dies_at_any_fail_point_is_finished_by_the_next",
@@ -45,9 +45,9 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
     }
     let mut round = 0;
     arm(scene, MET[0].0)?;
-    for (number, (point, members, replaced)) in MET.iter().enumerate() {
+    for (index, (point, members, replaced)) in MET.iter().enumerate() {
         round += u32::from(*replaced);
-        if number == 0 {
+        if index == 0 {
             hunt::begin_unattended(scene, &SIZE)?;
         } else {
             let pods = if *replaced { json!({ "annotations": { ROUND: round.to_string() } }) } else { json!({}) };
@@ -56,7 +56,7 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
         }
         scene.until(&format!("an operator dies at {point}"), 120, || Ok(has_died(scene)?.then_some(())))?;
         // Who finishes this is about to die at the next point, which is not on its way.
-        arm(scene, MET.get(number + 1).map_or("", |(next, ..)| next))?;
+        arm(scene, MET.get(index + 1).map_or("", |(next, ..)| next))?;
         let context = || format!("after dying at {point}");
         scene.until_ready("orchestrator", CLUSTER, 180).with_context(context)?;
         scene.until("what was begun is finished", 180, || is_settled(scene)).with_context(context)?;
@@ -91,22 +91,16 @@ fn has_died(scene: &Scene<'_>) -> Result<bool> {
     }))
 }
 
-/// Gives every operator a fail point, or none. Pods of before are gone when this returns, and with them the Lease of whoever died
-/// with it: that it expires by itself is shown where pods are deleted, and nine times half a minute is long.
+/// Gives every operator a fail point, or none. Pods of before are gone when this returns; the Lease of whoever died has to expire.
 fn arm(scene: &Scene<'_>, point: &str) -> Result<()> {
     let world = scene.world();
     let value = format!("extraEnv[0].value={point}");
     let armed = ["extraEnv[0].name=DRAGNET_FAIL_POINT", value.as_str()];
     let settings: &[&str] = if point.is_empty() { &[] } else { &armed };
     world.install(&world.charts(), world.image(), settings)?;
-    let kubectl = world.kubectl().in_namespace(SYSTEM);
-    kubectl.run(&["rollout", "status", "deployment/dragnet-operator", "--timeout=60s"])?;
-    let Some(lease) = kubectl.try_get("lease", "dragnet-operator")? else { return Ok(()) };
-    let pods = kubectl.list("pods", Some("app.kubernetes.io/component=operator"))?;
-    let is_holder =
-        |pod: &serde_json::Value| text(&lease, "/spec/holderIdentity").starts_with(text(pod, "/metadata/name"));
-    if !pods.iter().any(is_holder) {
-        kubectl.run(&["delete", "lease", "dragnet-operator"])?;
-    }
-    Ok(())
+    world
+        .kubectl()
+        .in_namespace(SYSTEM)
+        .run(&["rollout", "status", "deployment/dragnet-operator", "--timeout=60s"])
+        .map(drop)
 }

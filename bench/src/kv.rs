@@ -255,10 +255,12 @@ impl Bench<'_> {
         Ok(rows)
     }
 
-    /// Each at half of what it can, and then both at the same rate: half of what redis can.
+    /// Each at half of what it can, and a server that looks nothing up at the rate of ours; then both at the same rate: half of what
+    /// redis can.
     fn fixed_rates(&self, ours: &Server, redis: &Server, pipeline: usize, half_of: [f64; 2]) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         let same = half_of[1];
+        let (floor, mut without_lookup) = (Floor::start()?, Vec::new());
         for (kind, rates) in [("at half of its own most", half_of), ("at half of redis's most", [same, same])] {
             let mut took = [[const { Vec::new() }; 2], [const { Vec::new() }; 2], [const { Vec::new() }; 2]];
             for round in 0..u64::from(self.args.rounds) {
@@ -270,6 +272,11 @@ impl Bench<'_> {
                         took[side].push(outcome.percentile(share, |_| true));
                     }
                 }
+                if rates == half_of {
+                    let load = self.load(floor.address, pipeline, 0, 100 + round);
+                    let outcome = load::open(&load, rates[0], &AtomicBool::new(false))?;
+                    without_lookup.push(outcome.percentile(0.99, |_| true));
+                }
             }
             for (name, [own, peer]) in ["p50", "p99", "p99.9"].into_iter().zip(&took) {
                 let what = format!("P={pipeline}, {kind}: {name}");
@@ -279,21 +286,10 @@ impl Bench<'_> {
             }
             println!("P={pipeline}, {kind}: at {:.0}/s and {:.0}/s", rates[0], rates[1]);
         }
-        rows.push(self.floor(pipeline, half_of[0])?);
-        Ok(rows)
-    }
-
-    /// What requests at this rate take where nothing is looked up: no server can be below it on this machine.
-    fn floor(&self, pipeline: usize, rate: f64) -> Result<Row> {
-        let floor = Floor::start()?;
-        let mut took = Vec::new();
-        for round in 0..u64::from(self.args.rounds) {
-            let load = self.load(floor.address, pipeline, 0, 100 + round);
-            took.push(load::open(&load, rate, &AtomicBool::new(false))?.percentile(0.99, |_| true));
-        }
         floor.stop()?;
         let what = format!("P={pipeline}, at half of our most: p99 of a server that looks nothing up");
-        Ok(Row::of_ours(&what, "ms", median(&took)))
+        rows.push(Row::of_ours(&what, "ms", median(&without_lookup)));
+        Ok(rows)
     }
 
     /// A new version is announced while requests come in at a fixed rate.

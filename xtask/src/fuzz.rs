@@ -6,6 +6,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -25,7 +26,7 @@ const INSTRUMENTATION: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-cov
 /// Inputs have at most 4 KiB, and one of them may keep no more than some copies of itself: far less than this.
 const LIMITS: [&str; 3] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024", "-timeout=10"];
 
-/// Runs every target; all failures are reported together.
+/// Runs every target, all at once; all failures are reported together.
 pub(crate) fn run() -> Result<()> {
     let workspace = Workspace::load_beside(MANIFEST)?;
     let folder = cache()?.join("fuzz");
@@ -35,19 +36,21 @@ pub(crate) fn run() -> Result<()> {
         .with_env("RUSTFLAGS", INSTRUMENTATION)
         .with_env("CARGO_TARGET_DIR", &path(&folder)?)
         .run()?;
-    let mut failures = Vec::new();
-    for target in workspace.packages.iter().flat_map(|package| &package.targets) {
-        let binary = folder.join(&host).join("release").join(&target.name);
-        if let Err(error) = fuzz(&target.name, &path(&binary)?, &folder) {
-            eprintln!("{error:#}");
-            failures.push(target.name.as_str());
-        }
-    }
-    ensure!(failures.is_empty(), "these targets failed: {}", failures.join(", "));
+    let programs = folder.join(&host).join("release");
+    let failures: Vec<String> = thread::scope(|scope| {
+        let targets = workspace.packages.iter().flat_map(|package| &package.targets);
+        let runs: Vec<_> = targets
+            .map(|target| (&target.name, scope.spawn(|| fuzz(&target.name, &programs.join(&target.name), &folder))))
+            .collect();
+        let ended = runs.into_iter().map(|(name, run)| (name, run.join().expect("a fuzz target's run does not panic")));
+        ended.filter_map(|(name, outcome)| outcome.err().map(|error| format!("{name}: {error:#}"))).collect()
+    });
+    ensure!(failures.is_empty(), "these targets failed:\n{}", failures.join("\n"));
     Ok(())
 }
 
-fn fuzz(name: &str, binary: &str, folder: &Path) -> Result<()> {
+fn fuzz(name: &str, binary: &Path, folder: &Path) -> Result<()> {
+    let binary = path(binary)?;
     let (corpus, failed) = (folder.join("corpus").join(name), folder.join("failed").join(name));
     if failed.exists() {
         fs::remove_dir_all(&failed).with_context(|| format!("failed to remove {}", failed.display()))?;
@@ -61,7 +64,7 @@ fn fuzz(name: &str, binary: &str, folder: &Path) -> Result<()> {
     let mut arguments = vec![time.as_str(), &artifacts, "-print_final_stats=1"];
     arguments.extend(LIMITS);
     arguments.push(&corpus);
-    let (succeeded, output) = program(binary, &arguments).run_keeping_output()?;
+    let (succeeded, output) = program(&binary, &arguments).run_keeping_output()?;
     // libFuzzer goes on without coverage, by blind chance.
     ensure!(!output.contains("Is the code instrumented"), "{name} was compiled without instrumentation");
     if succeeded {
@@ -73,7 +76,7 @@ fn fuzz(name: &str, binary: &str, folder: &Path) -> Result<()> {
         let bytes = fs::read(&input).with_context(|| format!("failed to read {}", input.display()))?;
         eprintln!("{name} fails with b\"{}\"\nagain: {binary} {}", bytes.escape_ascii(), input.display());
     }
-    bail!("{name} failed")
+    bail!("it failed; its inputs are above")
 }
 
 /// The platform that this compiler compiles for, as cargo names it.

@@ -106,7 +106,7 @@ fn check_one(source: &LoadedSource) -> Vec<Problem> {
     let added = compiler.add_rules_str_with_namespace(&source.text, &source.namespace);
     match added {
         Ok(compiler) => match finish(compiler) {
-            Ok(_) => warnings(source),
+            Ok(_) => warnings_or_unclosed(source),
             Err(message) => vec![Problem::at(source, Severity::Error, message, 0..0)],
         },
         Err(yara::Error::Compile(errors)) => {
@@ -140,8 +140,29 @@ fn provoked_warnings(source: &LoadedSource) -> Option<Provoked> {
     })
 }
 
-fn warnings(source: &LoadedSource) -> Vec<Problem> {
-    provoked_warnings(source).map_or_else(Vec::new, |provoked| provoked.warnings)
+/// Of a source that compiles alone. That what follows it is not seen for what it is means that its end is inside of something: libyara
+/// has left out all from there on, and said nothing.
+fn warnings_or_unclosed(source: &LoadedSource) -> Vec<Problem> {
+    match provoked_warnings(source) {
+        Some(Provoked { warnings, compiles: true }) => warnings,
+        Some(_) | None => vec![unclosed(source)],
+    }
+}
+
+fn unclosed(source: &LoadedSource) -> Problem {
+    let end = source.text.len();
+    let Some(span) = rules::unclosed(&source.text) else {
+        let message = "something before the end of the file is never closed, and the rest would be left out";
+        return Problem::at(source, Severity::Error, message, end..end);
+    };
+    let (what, closing) = match source.text.get(span.clone()) {
+        Some("/*") => ("comment", "*/"),
+        Some("\"") => ("text", "\""),
+        Some(_) | None => ("expression", "/"),
+    };
+    let hint = format!("close it with {closing}; until then nothing behind it is a rule");
+    let message = format!("this {what} is never closed, and the rest of the file would be left out");
+    Problem::at(source, Severity::Error, message, span).with_label("opened here").with_hint(Some(hint))
 }
 
 fn refusal(source: &LoadedSource, problem: SyntaxProblem) -> Problem {

@@ -33,11 +33,13 @@ pub(crate) struct Lexeme {
 pub(crate) struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// What was never closed before the text ended, known when that is reached.
+    open: Option<Range<usize>>,
 }
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { bytes: text.as_bytes(), at: 0 }
+        Self { bytes: text.as_bytes(), at: 0, open: None }
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
@@ -51,13 +53,17 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_block_comment(&mut self) {
-        let rest = &self.bytes[self.at + 2..];
-        let end = rest.windows(2).position(|pair| pair == b"*/");
-        self.at = end.map_or(self.bytes.len(), |end| self.at + 2 + end + 2);
+        let inside = self.at + 2;
+        let end = self.bytes[inside..].windows(2).position(|pair| pair == b"*/");
+        if end.is_none() {
+            self.open = Some(self.at..inside);
+        }
+        self.at = end.map_or(self.bytes.len(), |end| inside + end + 2);
     }
 
     /// Steps over a quoted text or a regular expression, to its end or the end of its line.
     fn skip_quoted(&mut self, quote: u8) {
+        let start = self.at;
         self.at += 1;
         while let Some(byte) = self.peek(0) {
             match byte {
@@ -69,6 +75,7 @@ impl<'a> Lexer<'a> {
                 return;
             }
         }
+        self.open = Some(start..start + 1);
     }
 }
 
@@ -153,6 +160,15 @@ pub(crate) fn rule_names(text: &str) -> Vec<String> {
 pub fn mentions(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(word))
         && Lexer::new(text).any(|lexeme| lexeme.kind == Kind::Word && words.contains(&&text[lexeme.range]))
+}
+
+/// Where a comment, a quoted text or a regular expression begins that the text ends in.
+///
+/// libyara takes the end of the text for its end, and says nothing of what it left out so.
+pub fn unclosed(text: &str) -> Option<Range<usize>> {
+    let mut lexer = Lexer::new(text);
+    lexer.by_ref().for_each(drop);
+    lexer.open
 }
 
 /// What must not reach a parser or libyara at all, whatever else is right or wrong with the text.

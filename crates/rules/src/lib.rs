@@ -22,7 +22,7 @@ mod syntax;
 pub use delta::{Owners, Program, owner, program};
 pub use diagnose::{MAX_PROBLEMS, Problem, Severity, render};
 pub use kinds::{ByKind, KindSources, literals_of, programs_of};
-pub use lexical::{MAX_NESTING, mentions, refusals};
+pub use lexical::{MAX_NESTING, mentions, refusals, unclosed};
 pub use load::{LoadError, LoadedSource, MAX_INCLUDE_DEPTH, Origin, load};
 pub use required::Literals;
 pub use split::split;

@@ -159,6 +159,18 @@ fn what_is_unfinished_at_the_end_of_a_source_does_not_pass() {
 }
 
 #[test]
+fn what_would_be_left_out_behind_something_open_is_told_where_that_begins() {
+    let whole = "rule whole { condition: true }\n";
+    for (open, what) in
+        [("  /* rule lost { condition: true }", "comment"), ("  \"open", "text"), ("  /open", "expression")]
+    {
+        let (line, column, _, message) = problem(&format!("{whole}{open}"));
+        assert_eq!((line, column), (2, 3), "{open}: {message}");
+        assert!(message.contains(&format!("this {what} is never closed")), "{open}: {message}");
+    }
+}
+
+#[test]
 fn two_sources_of_one_namespace_are_held_against_each_other() {
     let rule = "rule same { condition: true }";
     assert!(check(&loaded(&[("n", rule), ("n", rule)])).is_err());

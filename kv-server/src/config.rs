@@ -62,7 +62,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
 
-    /// Event loops [default: as many as the CPU quota allows]
+    /// Event loops [default: one less than the CPU quota allows, at least one]
     #[arg(long, env = "DRAGNET_KV_THREADS", value_name = "N")]
     pub threads: Option<NonZeroUsize>,
 
@@ -269,7 +269,9 @@ impl Config {
         let cluster_node = cluster_node.map(|text| node_id(&text)).transpose()?;
         let threads = match threads {
             Some(threads) => threads.get(),
-            None => std::thread::available_parallelism().map_err(Error::Cpus)?.get(),
+            // One is left to the network's interrupts, downloads and reads from disk. Loops that have to share a CPU wake up for fewer
+            // requests at a time, and each costs more.
+            None => std::thread::available_parallelism().map_err(Error::Cpus)?.get().saturating_sub(1).max(1),
         };
         let shards = shards.map_or(Ok(Wanted::All), |text| shard_list(&text))?;
         Ok(Self {

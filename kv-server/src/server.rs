@@ -13,6 +13,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,31 @@ pub enum Error {
     Thread { name: String },
     #[error("a background task ended: {what}")]
     Task { what: String },
+}
+
+/// File descriptors that are no clients': versions open, downloads, the other port.
+const OWN_DESCRIPTORS: u64 = 256;
+
+/// How many this process may have open, after asking for as many as it can get; `None`: as many as it likes.
+fn descriptors() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    if raised { maximum } else { current }
+}
+
+/// As many connections as were asked for, or as there are descriptors: a flood must leave some for what the server itself needs.
+fn connections_within(wanted: usize, descriptors: Option<u64>) -> usize {
+    let Some(descriptors) = descriptors else { return wanted };
+    let room = usize::try_from(descriptors.saturating_sub(OWN_DESCRIPTORS).max(descriptors / 2)).unwrap_or(usize::MAX);
+    if room < wanted {
+        tracing::warn!(
+            wanted,
+            room,
+            descriptors,
+            "fewer connections than asked for: raise the limit of open files (ulimit -n)"
+        );
+    }
+    wanted.min(room)
 }
 
 /// A bound and running server.
@@ -121,6 +147,7 @@ impl Server {
         let desks = Arc::new(Desks::new(catalog.clone(), &data_dir).map_err(unusable)?);
         let token = admin_token_file.as_deref().map(Token::read).transpose().map_err(Error::Admin)?;
 
+        let max_connections = connections_within(max_connections, descriptors());
         let settings = Settings {
             password,
             mutation_error,
@@ -348,4 +375,18 @@ pub async fn manage(config: ManageConfig, shutdown: impl Future<Output = ()>) ->
     }
     running.await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_descriptors_for_the_server_itself() {
+        assert_eq!(connections_within(10_000, None), 10_000);
+        assert_eq!(connections_within(10_000, Some(1 << 20)), 10_000);
+        assert_eq!(connections_within(10_000, Some(1024)), 768);
+        assert_eq!(connections_within(10_000, Some(100)), 50);
+        assert_eq!(connections_within(10, Some(1024)), 10);
+    }
 }

@@ -135,23 +135,35 @@ impl Shard {
     }
 
     /// Hands each key's index and value, or `None`, to `read`, in the order of `keys`. Cheaper than as many
-    /// [`Shard::get`]s: keys of one block share its search. May wait for the disk.
-    pub fn multi_get(&self, keys: &[&[u8]], mut read: impl FnMut(usize, Option<&[u8]>)) -> Result<(), Error> {
+    /// [`Shard::get`]s: keys of one block share its search. Without `may_wait` it reads from memory alone, as far as
+    /// [`Shard::get_in_memory`] does, and ends at the first key for which that does not do: some may have been handed over by then.
+    pub fn multi_get(
+        &self,
+        keys: &[&[u8]],
+        may_wait: bool,
+        mut read: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<InMemory<()>, Error> {
         if let Some(locator) = &self.locator {
             locator.look_ahead(keys);
             for (index, key) in keys.iter().enumerate() {
-                locator.get(key, true, |value| read(index, value)).map_err(unlocated)?;
+                match locator.get(key, may_wait, |value| read(index, value)) {
+                    Ok(()) => {}
+                    Err(Failure::WouldWait) => return Ok(InMemory::MayNeedDisk),
+                    Err(failure) => return Err(unlocated(failure)),
+                }
             }
-            return Ok(());
+            return Ok(InMemory::Done(()));
         }
-        let found = self.database.batched_multi_get_cf_opt(self.family(), keys.iter().copied(), false, &self.reading);
+        let reading = if may_wait { &self.reading } else { &self.reading_memory };
+        let found = self.database.batched_multi_get_cf_opt(self.family(), keys.iter().copied(), false, reading);
         for (index, value) in found.into_iter().enumerate() {
             match value {
                 Ok(value) => read(index, value.as_deref()),
+                Err(source) if source.kind() == ErrorKind::Incomplete => return Ok(InMemory::MayNeedDisk),
                 Err(source) => return Err(self.failed(source)),
             }
         }
-        Ok(())
+        Ok(InMemory::Done(()))
     }
 
     /// Hands records to `visit` in ascending order of their keys, until it breaks or there are no more.

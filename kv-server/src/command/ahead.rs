@@ -5,6 +5,7 @@
 //! library sends a GET is known here; all else goes the usual way, and gives the same replies.
 
 use resp::Reply;
+use shard::InMemory;
 
 use super::{ReplyMode, Session, data::batch, executor::ENOUGH_OUTPUT};
 use crate::{catalog::Serving, metrics::Tally};
@@ -48,7 +49,7 @@ impl Ahead {
         let before = out.len();
         let mut reply = Reply::new(out, session.protocol);
         let (mut requests, mut hits) = (0, 0);
-        let read = batch.shard.multi_get(&batch.keys, |_, value| {
+        let read = batch.shard.multi_get(&batch.keys, may_wait, |_, value| {
             if reply.written() - before >= ENOUGH_OUTPUT {
                 return; // the rest is asked again, when this was sent
             }
@@ -61,8 +62,8 @@ impl Ahead {
                 None => reply.null(),
             }
         });
-        if read.is_err() {
-            out.truncate(before); // one by one, each has the reply that it should have
+        if !matches!(read, Ok(InMemory::Done(()))) {
+            out.truncate(before); // one by one, each has the reply that it should have, or waits where it may
             return None;
         }
         tally.looked_up_many(hits, requests - hits);

@@ -181,13 +181,18 @@ pub(super) fn getkeysinslot(context: &mut Context<'_>, request: Request<'_>) -> 
     if !context.may_wait {
         return Flow::NeedsDisk;
     }
+    let limit = context.shared.settings.output_limit;
     let mut found = Found::default();
     let walked = walk_slot(context, slot, |prefix, key| {
         if found.count() < most {
             found.push(prefix, key, None);
         }
-        if found.count() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let has_room = found.bytes() <= limit;
+        if found.count() < most && has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
+    if found.bytes() > limit {
+        return Flow::TooMuchOutput;
+    }
     finish(context, walked, |context| {
         found.reply(&mut context.reply());
         Flow::Done

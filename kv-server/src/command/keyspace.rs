@@ -4,7 +4,11 @@ use std::ops::{Bound, ControlFlow};
 
 use resp::{Reply, Request, glob_matches, literal_prefix, parse_integer};
 
-use super::{Flow, data::LOADING, executor::Context};
+use super::{
+    Flow,
+    data::LOADING,
+    executor::{Context, ENOUGH_OUTPUT},
+};
 use crate::{
     catalog::{Serving, Version},
     cursors::Position,
@@ -87,7 +91,7 @@ pub(super) fn scan(context: &mut Context<'_>, request: Request<'_>) -> Flow {
     Flow::Done
 }
 
-/// Tells at most `options.count` keys from `position` on; returns where to go on, or `None` at the end.
+/// Tells at most `options.count` keys from `position` on, fewer if they are long; returns where to go on, or `None` at the end.
 fn walk(
     areas: &[Area<'_>],
     mut position: Position,
@@ -111,7 +115,7 @@ fn walk(
                         found.push(area.prefix, key, options.pattern);
                     }
                     left -= 1;
-                    if left > 0 {
+                    if left > 0 && found.bytes.len() < ENOUGH_OUTPUT {
                         return ControlFlow::Continue(());
                     }
                     last = Some(key.into());
@@ -289,7 +293,7 @@ fn random() -> u64 {
 /// Keys as they will be replied, and how many.
 #[derive(Default)]
 pub(super) struct Found {
-    pub(super) bytes: Vec<u8>,
+    bytes: Vec<u8>,
     count: usize,
     key: Vec<u8>,
 }
@@ -307,6 +311,11 @@ impl Found {
 
     pub(super) fn count(&self) -> usize {
         self.count
+    }
+
+    /// Of the reply so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(super) fn reply(&self, reply: &mut Reply<'_>) {

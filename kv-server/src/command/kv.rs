@@ -24,6 +24,10 @@ pub(super) fn version(context: &mut Context<'_>, request: Request<'_>) -> Flow {
 
 /// One map a dataset, with what is told about it at `GET /datasets`.
 pub(super) fn datasets(context: &mut Context<'_>, _request: Request<'_>) -> Flow {
+    // A switch under way holds what is asked for while it writes to the disk.
+    if !context.may_wait {
+        return Flow::NeedsDisk;
+    }
     let states = (context.shared.datasets)();
     let mut reply = context.reply();
     match states {

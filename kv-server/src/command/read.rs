@@ -1,6 +1,7 @@
 //! Commands that read values by key.
 
 use resp::{Request, parse_integer};
+use shard::InMemory;
 
 use super::{
     Flow,
@@ -67,8 +68,9 @@ pub(super) fn mget(context: &mut Context<'_>, request: Request<'_>) -> Flow {
 fn mget_batch(context: &mut Context<'_>, shard: &shard::Shard, keys: &[&[u8]], before: usize) -> Flow {
     let limit = context.shared.settings.output_limit;
     let (mut hits, mut too_much) = (0, false);
+    let may_wait = context.may_wait;
     let mut reply = context.reply();
-    let read = shard.multi_get(keys, |_, value| {
+    let read = shard.multi_get(keys, may_wait, |_, value| {
         if reply.written() - before > limit {
             too_much = true;
             return;
@@ -81,10 +83,14 @@ fn mget_batch(context: &mut Context<'_>, shard: &shard::Shard, keys: &[&[u8]], b
             None => reply.null(),
         }
     });
-    if let Err(error) = read {
-        context.out.truncate(before);
-        context.read_failed(&error);
-        return Flow::Done;
+    match read {
+        Ok(InMemory::Done(())) => {}
+        Ok(InMemory::MayNeedDisk) => return Flow::NeedsDisk,
+        Err(error) => {
+            context.out.truncate(before);
+            context.read_failed(&error);
+            return Flow::Done;
+        }
     }
     if too_much {
         return Flow::TooMuchOutput;

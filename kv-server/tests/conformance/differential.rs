@@ -25,6 +25,7 @@ use crate::kv_server::Datasets;
 use crate::process::skip;
 use crate::redis_server::Redis;
 use crate::scenario::Data;
+use crate::wire::{Connection, Reply};
 
 /// Those of CI. Each takes a few seconds.
 const REQUESTS: u64 = 120_000;
@@ -72,6 +73,33 @@ fn redis_and_we_answer_the_same_bytes() {
     assert!(reports.is_empty(), "after {sent} requests:\n\n{}", reports.join("\n"));
     println!("{sent} requests, {intended} intended differences");
     assert!(intended < sent / 2, "most requests should not be of the kinds that differ");
+}
+
+#[test]
+fn what_writes_in_redis_is_refused_here_and_counted() {
+    let data = Data::new();
+    let Some(redis) = Redis::holding(&data, None) else { return skip("the list of writes", "redis-server") };
+    let ours = Datasets::of(&data).serve(&[]);
+    let mut theirs = Connection::open(redis.port).unwrap();
+    let writes = theirs.ask(&["COMMAND", "LIST", "FILTERBY", "ACLCAT", "write"]).unwrap();
+    let infos = theirs.ask(&["COMMAND"]).unwrap();
+    let arity = |name: &str| {
+        let info = infos.items().iter().find(|info| info.items().first().is_some_and(|it| it.text() == name));
+        info.map_or(2, |info| info.items()[1].text().parse::<i64>().unwrap().unsigned_abs())
+    };
+    let mut client = Connection::open(ours.port).unwrap();
+    let mut refused = 0_u64;
+    for write in writes.items().iter().map(Reply::text) {
+        let words: Vec<&str> = write.split('|').collect();
+        let arguments = arity(words[0]).max(2).try_into().unwrap_or(2);
+        let mut request = words.clone();
+        request.resize(request.len().max(arguments), "1");
+        let reply = client.ask(&request).unwrap();
+        assert!(reply.is_error() && reply.text().starts_with("READONLY"), "{write}: {reply}");
+        refused += 1;
+    }
+    assert!(refused > 100, "Redis named {refused} commands that write");
+    assert_eq!(ours.refused(), refused, "each is counted");
 }
 
 /// The fewest requests that still differ: parts are left out, then single requests, for as long as that makes it smaller.

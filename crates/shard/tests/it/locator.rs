@@ -89,7 +89,8 @@ proptest! {
         holds_exactly(&shard, &records);
         let keys: Vec<_> = records.keys().map(Vec::as_slice).collect();
         let mut found = Vec::new();
-        shard.multi_get(&keys, |_, value| found.push(value.map(<[u8]>::to_vec))).unwrap();
+        let read = shard.multi_get(&keys, true, |_, value| found.push(value.map(<[u8]>::to_vec))).unwrap();
+        prop_assert!(matches!(read, InMemory::Done(())));
         prop_assert!(found.into_iter().eq(records.values().cloned().map(Some)));
     }
 }

@@ -49,16 +49,17 @@ fn many_keys_at_once_are_answered_in_the_order_asked() {
         let shard = Shard::open(folder.path(), &options).unwrap();
         let mut found = vec![None; asked.len()];
         let mut order = Vec::new();
-        shard
-            .multi_get(&asked, |index, value| {
+        let read = shard
+            .multi_get(&asked, true, |index, value| {
                 order.push(index);
                 found[index] = value.map(<[u8]>::to_vec);
             })
             .unwrap();
+        assert!(matches!(read, InMemory::Done(())));
         assert!(order.into_iter().eq(0..asked.len()));
         let expected: Vec<_> = asked.iter().map(|key| records.get(*key).cloned()).collect();
         assert_eq!(found, expected);
-        shard.multi_get(&[], |_, _| panic!("nothing was asked")).unwrap();
+        shard.multi_get(&[], true, |_, _| panic!("nothing was asked")).unwrap();
     }
 }
 
@@ -99,9 +100,12 @@ fn what_is_not_in_the_cache_is_left_to_those_who_may_wait() {
     let shard = Shard::open(folder.path(), &cached).unwrap();
     let key = b"key-0000042";
     let length = |shard: &Shard| shard.get_in_memory(key, |value| value.map(<[u8]>::len)).unwrap();
+    let many = || shard.multi_get(&[b"no such key", key], false, |_, _| {}).unwrap();
     assert_eq!(length(&shard), InMemory::MayNeedDisk);
+    assert_eq!(many(), InMemory::MayNeedDisk);
     let expected = value(&shard, key).unwrap().len();
     assert_eq!(length(&shard), InMemory::Done(Some(expected)), "it was read a moment ago");
+    assert_eq!(many(), InMemory::Done(()));
     // The filter is always in memory, and all but certain that this is absent.
     assert_eq!(shard.get_in_memory(b"no such key", |value| value.is_some()).unwrap(), InMemory::Done(false));
 

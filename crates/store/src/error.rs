@@ -38,6 +38,23 @@ impl Error {
         }
     }
 
+    /// The error and its cause in a line that is the same at every try. What an S3 server answers has a page of times and signatures; of
+    /// that only the status and the code are left.
+    pub fn in_brief(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        let between = |before: &str, after: &str| Some(text.split_once(before)?.1.split_once(after)?.0.trim());
+        match (between("status code: ", ":"), between("<Code>", "</Code>")) {
+            (Some(status), Some(code)) => format!("{self}: {status} ({code})"),
+            (Some(status), None) => format!("{self}: {status}"),
+            (None, _) => text,
+        }
+    }
+
     /// True if the storage has no room: a full disk or an exhausted quota, anywhere in the chain of causes.
     pub fn is_full(&self) -> bool {
         self.any_io(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
@@ -91,6 +108,16 @@ mod tests {
     fn put_error(source: io::Error) -> Error {
         let source = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) };
         Error::Put { key: "k".to_owned(), source: Box::new(source) }
+    }
+
+    #[test]
+    fn a_page_of_xml_becomes_a_line() {
+        let page = "Error performing PUT http://s3/a in 2.5ms - Server returned non-2xx status code: 403 Forbidden: <?xml \
+                    version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>";
+        let error = put_error(io::Error::other(page));
+        assert_eq!(error.in_brief(), "failed to write object k: 403 Forbidden (SignatureDoesNotMatch)");
+        let error = put_error(io::Error::other("the disk is on fire"));
+        assert!(error.in_brief().ends_with("the disk is on fire"), "{}", error.in_brief());
     }
 
     #[test]

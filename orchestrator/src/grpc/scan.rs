@@ -148,8 +148,10 @@ impl scan_server::Scan for Service {
         // The sources are durable before the log names them.
         let object = store::keys::ruleset(&digest);
         self.0.store.put(&object, bytes).await.map_err(|error| {
-            tracing::error!(%error, object, "cannot store a ruleset");
-            Status::unavailable(format!("the object storage does not take the ruleset: {error}"))
+            let why = format!("the object storage does not take the ruleset: {}", error.in_brief());
+            tracing::error!(%error, object, "{why}");
+            // Credentials that are wrong stay wrong: whoever asks is to hear of it and not to try again.
+            if error.is_retryable() { Status::unavailable(why) } else { Status::permission_denied(why) }
         })?;
         let source_bytes = artifact.source_bytes() as u64;
         let units = artifact.unit_digests();

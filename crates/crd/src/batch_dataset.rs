@@ -56,7 +56,7 @@ pub struct BatchDatasetSpec {
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = ("self == 'latest' || self.matches('^[0-9]{6,10}-[0-9a-f]{8}$')", "version must be latest, or the name of a version such as 000007-1f0c22ab, as status and dragnet dataset list show it"))]
     pub version: String,
-    /// How many versions to keep, that which is served among them.
+    /// How many versions each server keeps on its volume, that which is served among them. In object storage all of them stay.
     #[serde(default = "two")]
     #[x_kube(validation = ("self >= 2 && self <= 100", "keep must be between 2 and 100: the version before is needed for going back"))]
     pub keep: i32,

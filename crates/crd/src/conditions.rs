@@ -131,6 +131,8 @@ pub mod reason {
     pub const ORCHESTRATOR_UNREACHABLE: &str = "OrchestratorUnreachable";
     /// A Secret is missing, or a key in it.
     pub const SECRET_MISSING: &str = "SecretMissing";
+    /// The object storage refuses: credentials or permissions are not right.
+    pub const STORAGE_REFUSED: &str = "StorageRefused";
     /// An object of that name exists and is not ours.
     pub const NAME_TAKEN: &str = "NameTaken";
     /// The API server refused what we wrote.

@@ -20,7 +20,8 @@ use crate::{OrchestratorRef, Span, schemas};
     derive = "PartialEq",
     doc = "A named, growing set of files in object storage. It is listed again and again, and what is new is scanned with every ruleset.",
     cel,
-    validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name may have at most 63 characters")
+    validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name may have at most 63 characters"),
+    validation = Rule::new("has(oldSelf.spec.orchestratorRef) || !has(self.spec.orchestratorRef) || !has(oldSelf.status) || !has(oldSelf.status.orchestrator) || oldSelf.status.orchestrator == self.spec.orchestratorRef.name").message("orchestratorRef cannot change, and status.orchestrator already keeps this one: make another Corpus for another Orchestrator")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CorpusSpec {

@@ -200,7 +200,7 @@ pub enum MemberRole {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClassBacklog {
-    /// `on-demand`, `fresh`, `sweep` or `background`.
+    /// `urgent`, `fresh`, `sweep` or `background`; `other` of an orchestrator that knows more.
     pub class: String,
     pub segments: i64,
 }

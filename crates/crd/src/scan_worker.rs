@@ -26,7 +26,8 @@ use crate::{ObjectCredentials, OrchestratorRef, PodOverrides, Resources, Span, s
     scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
     cel,
     validation = Rule::new("self.metadata.name.size() <= 39").message("metadata.name may have at most 39 characters: names of pods are made of it"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must begin with a letter and have only a-z, 0-9 and dashes")
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must begin with a letter and have only a-z, 0-9 and dashes"),
+    validation = Rule::new("has(oldSelf.spec.orchestratorRef) || !has(self.spec.orchestratorRef) || !has(oldSelf.status) || !has(oldSelf.status.orchestrator) || oldSelf.status.orchestrator == self.spec.orchestratorRef.name").message("orchestratorRef cannot change, and these pods already work for status.orchestrator: make another ScanWorker for another Orchestrator")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ScanWorkerSpec {
@@ -133,6 +134,9 @@ pub struct ScanWorkerStatus {
     /// Of them, ready.
     #[serde(default)]
     pub ready_replicas: i32,
+    /// The Orchestrator that they take work from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orchestrator: Option<String>,
     /// What chooses these pods, for autoscalers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,

@@ -21,7 +21,8 @@ use crate::{Engine, OrchestratorRef, schemas};
     derive = "PartialEq",
     doc = "A named set of YARA rules over corpora: every stored file and every later one. Changed rules make the next version; deleting it retires the ruleset.",
     cel,
-    validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name may have at most 63 characters")
+    validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name may have at most 63 characters"),
+    validation = Rule::new("has(oldSelf.spec.orchestratorRef) || !has(self.spec.orchestratorRef) || !has(oldSelf.status) || !has(oldSelf.status.orchestrator) || oldSelf.status.orchestrator == self.spec.orchestratorRef.name").message("orchestratorRef cannot change, and status.orchestrator already keeps this one: make another YaraRuleset for another Orchestrator")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct YaraRulesetSpec {
@@ -32,6 +33,7 @@ pub struct YaraRulesetSpec {
     /// The rules, as files.
     #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[x_kube(validation = ("self.size() >= 1", "sources must have at least one entry: a ruleset without rules finds nothing"))]
+    #[x_kube(validation = ("self.map(source, has(source.inline) ? source.inline.size() : 0).sum() <= 1000000", "sources may have at most 1,000,000 characters inline, all together; put larger rules into several ConfigMaps, and name each as a source (configMap)"))]
     pub sources: Vec<RuleSource>,
     /// Corpora of this namespace; all of them, later ones included, without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -63,7 +65,8 @@ pub struct RuleSource {
     pub name: String,
     /// The rules themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1_000_000))]
+    #[schemars(length(min = 1, max = 1_400_000))]
+    #[x_kube(validation = ("self.size() <= 1000000", "sources[].inline may have at most 1,000,000 characters; put larger rules into several ConfigMaps, and name each as a source (configMap)"))]
     pub inline: Option<String>,
     /// Of a ConfigMap of this namespace. Rules beyond the megabyte that an object may have go into several.
     #[serde(skip_serializing_if = "Option::is_none")]

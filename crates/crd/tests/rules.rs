@@ -7,10 +7,26 @@ use serde_json::{Value, json};
 
 /// The messages with which `spec` is refused; `old`: the spec before, for a change.
 fn refused<K: CustomResourceExt>(name: &str, spec: &Value, old: Option<&Value>) -> Vec<String> {
+    refused_with_status::<K>(name, spec, old, None)
+}
+
+/// The same of an object that has a status.
+fn refused_with_status<K: CustomResourceExt>(
+    name: &str,
+    spec: &Value,
+    old: Option<&Value>,
+    status: Option<&Value>,
+) -> Vec<String> {
     let crd = K::crd();
     let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
     let schema = serde_json::to_value(schema).unwrap();
-    let object = |spec: &Value| json!({ "metadata": { "name": name, "namespace": "n" }, "spec": spec });
+    let object = |spec: &Value| {
+        let mut object = json!({ "metadata": { "name": name, "namespace": "n" }, "spec": spec });
+        if let Some(status) = status {
+            object["status"] = status.clone();
+        }
+        object
+    };
     let (object, old) = (object(spec), old.map(object));
     match Validator::new().validate(&schema, &object, old.as_ref()) {
         Ok(()) => Vec::new(),
@@ -75,6 +91,7 @@ fn an_orchestrator_may_change_within_limits() {
     let volume = |size: &str, class: &str| json!({ "volume": { "size": size, "storageClassName": class } });
     refuses(volume("5Gi", "fast"), "cannot shrink");
     refuses(volume("10Gi", "slow"), "cannot change once volumes are made");
+    refuses(json!({ "volume": { "size": "10Gi" } }), "cannot change once volumes are made");
     refuses(json!({ "storage": { "url": "s3://other/x" } }), "storage.url cannot change");
     refuses(json!({ "bootstrap": { "recovery": { "url": "s3://bucket/b" } } }), "only for a new resource");
     let change = merged(&orchestrator(), &volume("20Gi", "fast"));
@@ -132,6 +149,66 @@ fn other_kinds_are_refused_with_reasons() {
     let both = json!({ "sources": [{ "name": "a.yar", "inline": "x", "configMap": { "name": "c", "key": "k" } }] });
     refuses::<YaraRuleset>(&rules, &both, "either inline or configMap");
     refuses::<YaraRuleset>(&rules, &json!({ "sources": [{ "name": "../a", "inline": "x" }] }), "only letters, digits");
+    let inline = |name: &str, length: usize| json!({ "name": name, "inline": "x".repeat(length) });
+    let large = json!({ "sources": [inline("a", 1_000_001)] });
+    refuses::<YaraRuleset>(&rules, &large, "put larger rules into several ConfigMaps");
+    let together = json!({ "sources": [inline("a", 600_000), inline("b", 600_000)] });
+    refuses::<YaraRuleset>(&rules, &together, "all together; put larger rules into several ConfigMaps");
+}
+
+#[test]
+fn numbers_out_of_range_are_refused() {
+    let dataset = json!({ "versions": { "url": "s3://bucket/d" } });
+    let with = |part: &str, field: &str, value: Value| {
+        let mut change = json!({});
+        change[part][field] = value;
+        change
+    };
+    let refuses = |part: &str, field: &str, value: Value, words: &str| {
+        refuses::<BatchDataset>(&dataset, &with(part, field, value), words);
+    };
+    refuses("build", "parallelism", json!(0), "build.parallelism must be between 1 and 64");
+    refuses("build", "parallelism", json!(65), "build.parallelism must be between 1 and 64");
+    refuses("build", "retries", json!(-1), "build.retries must be between");
+    refuses("rollout", "canaryPercent", json!(101), "canaryPercent must be between");
+    refuses("build", "deadline", json!("1s"), "build.deadline must be between 10s and 168h");
+    refuses("rollout", "deadline", json!("1s"), "rollout.deadline must be between 5s and 168h");
+    refuses("rollout", "wait", json!("200h"), "rollout.wait must be at most 168h");
+    refuses("rollout", "maxErrorsPerMille", json!(1001), "maxErrorsPerMille must be between");
+    refuses("rollout", "maxKeyLossPercent", json!(101), "maxKeyLossPercent must be between");
+    let worker = json!({ "replicas": 1, "cores": 1 });
+    for step in ["maxStepUp", "maxStepDown"] {
+        let mut change = json!({ "autoscaling": { "minReplicas": 0, "maxReplicas": 2 } });
+        change["autoscaling"][step] = json!(0);
+        self::refuses::<ScanWorker>(&worker, &change, &format!("autoscaling.{step} must be between 1 and 10000"));
+    }
+}
+
+#[test]
+fn what_versions_and_answers_hang_on_cannot_change() {
+    let dataset = json!({ "versions": { "url": "s3://bucket/d" }, "shards": 2 });
+    refuses_change::<BatchDataset>(&dataset, &json!({ "versions": { "url": "s3://bucket/e" } }), "versions.url cannot");
+    refuses_change::<BatchDataset>(&dataset, &json!({ "shards": 3 }), "shards cannot change");
+    let reference = |name: &str| json!({ "orchestratorRef": { "name": name } });
+    let corpus = merged(&json!({ "url": "s3://bucket/files" }), &reference("a"));
+    refuses_change::<Corpus>(&corpus, &reference("b"), "orchestratorRef cannot change");
+    let rules = merged(&json!({ "sources": [{ "name": "a.yar", "inline": "x" }] }), &reference("a"));
+    refuses_change::<YaraRuleset>(&rules, &reference("b"), "orchestratorRef cannot change");
+}
+
+#[test]
+fn an_orchestrator_that_has_it_already_can_be_named_and_no_other() {
+    let bare = json!({ "sources": [{ "name": "a.yar", "inline": "x" }] });
+    let named = |name: &str| merged(&bare, &json!({ "orchestratorRef": { "name": name } }));
+    let kept = json!({ "orchestrator": "a" });
+    let messages = |name: &str| refused_with_status::<YaraRuleset>("x", &named(name), Some(&bare), Some(&kept));
+    assert_eq!(messages("a"), [""; 0]);
+    assert!(
+        messages("b").iter().any(|message| message.contains("orchestratorRef cannot change")),
+        "{:?}",
+        messages("b")
+    );
+    assert_eq!(refused::<YaraRuleset>("x", &named("b"), Some(&bare)), [""; 0], "nobody has it yet");
 }
 
 #[test]

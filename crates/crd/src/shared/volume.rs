@@ -8,6 +8,7 @@ use crate::schemas;
 /// The volume of each pod.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.storageClassName) == has(oldSelf.storageClassName)", "storageClassName cannot change once volumes are made"))]
 pub struct Volume {
     /// Its size. May grow where the storage class allows that; never shrinks.
     #[serde(default = "default_size")]

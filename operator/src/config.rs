@@ -1,10 +1,10 @@
 //! What the user wrote, and what the operator runs with.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::webhook;
+use crate::{fail_point, webhook};
 
 /// Keeps what runs in a cluster equal to what Orchestrators, ScanWorkers, BatchDatasets, Corpora and YaraRulesets say.
 ///
@@ -78,9 +78,18 @@ pub struct Args {
     #[arg(long, env = "DRAGNET_WEBHOOK_CERTIFICATES", value_name = "FOLDER", default_value = "/etc/dragnet/webhook")]
     pub webhook_certificates: PathBuf,
 
-    /// End the process where a write was done and the next was not; for tests
-    #[arg(long, env = "DRAGNET_FAIL_POINT", value_name = "NAME", hide = true)]
-    pub fail_point: Option<String>,
+    /// How long a leader may be silent before another replica leads, in seconds
+    #[arg(long, env = "DRAGNET_LEASE_SECONDS", value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u16).range(6..=3600))]
+    pub lease_seconds: u16,
+
+    /// Where traces go over OTLP, of the pods that it makes as well
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", hide = true)]
+    pub tracing_endpoint: Option<String>,
+
+    /// End the process where a write was done and the next was not; `all`, or names with commas between; for tests
+    #[arg(long, env = "DRAGNET_FAIL_POINTS", value_name = "NAMES", hide = true)]
+    pub fail_points: Option<String>,
 
     #[command(flatten)]
     pub telemetry: telemetry::Args,
@@ -96,7 +105,7 @@ pub enum Task {
         #[arg(long, value_name = "SECONDS", default_value_t = 0)]
         wait: u64,
     },
-    /// Lists the fail points that DRAGNET_FAIL_POINT may name
+    /// Lists the fail points that DRAGNET_FAIL_POINTS may name
     FailPoints,
     /// Compiles the rules on standard input; the operator starts it, so that no rule can take the operator down
     #[command(hide = true)]
@@ -132,9 +141,11 @@ pub struct Config {
     pub pod_name: String,
     pub pod_namespace: String,
     pub lease: String,
+    pub lease_term: Duration,
     pub http_listen: SocketAddr,
     pub webhook: Webhook,
-    pub fail_point: Option<&'static str>,
+    /// Mostly none.
+    pub fail_points: Vec<&'static str>,
 }
 
 /// What controllers need to know of the operator's surroundings.
@@ -146,6 +157,8 @@ pub struct Settings {
     /// Empty: all namespaces.
     pub namespaces: Vec<String>,
     pub upgrades_at_a_time: usize,
+    /// Where the pods send traces over OTLP.
+    pub tracing_endpoint: Option<String>,
 }
 
 /// How rules are checked when they are applied.
@@ -180,7 +193,9 @@ impl Config {
             webhook_configuration,
             webhook_secret,
             webhook_certificates,
-            fail_point,
+            lease_seconds,
+            tracing_endpoint,
+            fail_points,
             telemetry: _,
         } = args;
         let image_pull_policy = image_pull_policy.filter(|policy| !policy.is_empty());
@@ -193,9 +208,9 @@ impl Config {
         if let Some(namespace) = namespaces.iter().find(|namespace| !is_label(namespace)) {
             return Err(Error::Namespace(namespace.clone()));
         }
-        let fail_point = match fail_point.filter(|name| !name.is_empty()) {
-            Some(name) => Some(crate::fail_point::find(&name).ok_or(Error::FailPoint(name))?),
-            None => None,
+        let fail_points = match fail_points.filter(|names| !names.is_empty()) {
+            Some(names) => fail_point::find(&names).map_err(Error::FailPoint)?,
+            None => Vec::new(),
         };
         let settings = Settings {
             image: image.filter(|image| !image.is_empty()).ok_or(Error::NoImage)?,
@@ -203,6 +218,7 @@ impl Config {
             image_pull_secrets: present(image_pull_secrets),
             namespaces,
             upgrades_at_a_time: usize::try_from(upgrades_at_a_time.max(1)).unwrap_or(1),
+            tracing_endpoint: tracing_endpoint.filter(|endpoint| !endpoint.is_empty()),
         };
         let webhook = Webhook {
             mode: webhook,
@@ -213,7 +229,8 @@ impl Config {
             secret: webhook_secret,
             certificates: webhook_certificates,
         };
-        Ok(Self { settings, pod_name, pod_namespace, lease, http_listen, webhook, fail_point })
+        let lease_term = Duration::from_secs(lease_seconds.into());
+        Ok(Self { settings, pod_name, pod_namespace, lease, lease_term, http_listen, webhook, fail_points })
     }
 }
 
@@ -267,6 +284,6 @@ mod tests {
         let error = |flags: &[&str]| config(&[&["--image", "i"], flags].concat()).unwrap_err().to_string();
         assert!(error(&["--image-pull-policy", "Sometimes"]).contains("\"Sometimes\""));
         assert!(error(&["--watch-namespaces", "a,B"]).contains("\"B\""));
-        assert!(error(&["--fail-point", "nowhere"]).contains("\"nowhere\""));
+        assert!(error(&["--fail-points", "nowhere"]).contains("\"nowhere\""));
     }
 }

@@ -1,7 +1,8 @@
 //! Places where the operator can be made to die, for tests: between two writes, where a crash leaves a step half done.
 //!
-//! Each is reached by name, `DRAGNET_FAIL_POINT=after-join`. The process ends there at once, as if it were killed, and is
-//! started again without dying a second time only if the cluster has moved on: so a story switches the point off again.
+//! `DRAGNET_FAIL_POINTS=after-join,after-promote` names some, and `all` is all of them. The process ends there at once, as if it were
+//! killed. Each lies behind a change that lasts and that the next process finds done: so what is to be done is done however many of
+//! them are armed, one death and one change at a time.
 
 use std::sync::OnceLock;
 
@@ -32,24 +33,31 @@ points! {
     AFTER_REPLACED_REMOVED = "after-replaced-removed": "the member of a lost volume was removed; its successor is not there yet",
     AFTER_CLAIM_RESIZE = "after-claim-resize": "a volume claim was made larger; others were not",
     AFTER_SET_ORPHANED = "after-set-orphaned": "the StatefulSet was deleted without its pods, to be made with larger volumes",
+    AFTER_SET_DELETED = "after-set-deleted": "a lost cluster's StatefulSet was deleted, as told; its volumes are still there",
+    AFTER_CLAIM_DELETED = "after-claim-deleted": "a lost cluster's volume was deleted, as told; others were not",
     AFTER_BACKUP = "after-backup": "a backup was written; status does not say so yet",
 }
 
-static ARMED: OnceLock<&'static str> = OnceLock::new();
+static ARMED: OnceLock<Vec<&'static str>> = OnceLock::new();
 
-/// The fail point called `name`.
-pub fn find(name: &str) -> Option<&'static str> {
-    ALL.iter().map(|(known, _)| *known).find(|known| *known == name)
+/// Fail points by their names, separated by commas; `all` are all of them. Errors: a name that none has.
+pub fn find(names: &str) -> Result<Vec<&'static str>, String> {
+    let known = || ALL.iter().map(|(known, _)| *known);
+    if names == "all" {
+        return Ok(known().collect());
+    }
+    let one = |name: &str| known().find(|known| *known == name).ok_or_else(|| name.to_owned());
+    names.split(',').map(|name| one(name.trim())).collect()
 }
 
-/// From now on the process dies where `point` is reached.
-pub fn arm(point: &'static str) {
-    let _ = ARMED.set(point);
+/// From now on the process dies where one of `points` is reached.
+pub fn arm(points: Vec<&'static str>) {
+    let _ = ARMED.set(points);
 }
 
 /// Ends the process if `point` is armed.
 pub fn reach(point: &'static str) {
-    if ARMED.get() == Some(&point) {
+    if ARMED.get().is_some_and(|armed| armed.contains(&point)) {
         tracing::error!(point, "fail point reached, as told");
         std::process::exit(EXIT_CODE);
     }
@@ -62,10 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fail_points_are_found_by_their_only_name() {
+    fn fail_points_are_found_by_their_only_names() {
         let names: BTreeSet<&str> = ALL.iter().map(|(name, _)| *name).collect();
         assert_eq!(names.len(), ALL.len());
-        assert_eq!(find("after-join"), Some(AFTER_JOIN));
-        assert_eq!(find("after-lunch"), None);
+        assert_eq!(find("after-join, after-found"), Ok(vec![AFTER_JOIN, AFTER_FOUND]));
+        assert_eq!(find("after-join,after-lunch"), Err("after-lunch".to_owned()));
+        assert_eq!(find("all").unwrap().len(), ALL.len());
     }
 }

@@ -10,11 +10,11 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use kube::Client;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     config::Config,
-    controllers, definitions,
+    controllers, definitions, fail_point,
     frame::{
         Context,
         leadership::{self, Leadership},
@@ -50,10 +50,10 @@ pub enum Error {
 
 /// Runs until `stop`. Errors: something that runs for ever did not, or leadership was lost.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
-    let Config { settings, pod_name, pod_namespace, lease, http_listen, webhook, fail_point } = config;
-    if let Some(point) = fail_point {
-        info!(point, "will die at a fail point");
-        crate::fail_point::arm(point);
+    let Config { settings, pod_name, pod_namespace, lease, lease_term, http_listen, webhook, fail_points } = config;
+    if !fail_points.is_empty() {
+        warn!(?fail_points, "will die at fail points, as told");
+        fail_point::arm(fail_points);
     }
     let listener =
         TcpListener::bind(http_listen).await.map_err(|source| Error::Listen { address: http_listen, source })?;
@@ -83,7 +83,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let lead = async {
         definitions::wait(&client, &health, &metrics).await;
         health.ready();
-        let mut leadership = Leadership::new(client.clone(), &pod_namespace, &lease, &pod_name);
+        let mut leadership = Leadership::new(client.clone(), &pod_namespace, &lease, &pod_name, lease_term);
         if !leadership.acquire(&stop).await {
             return Ok(());
         }

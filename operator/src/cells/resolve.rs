@@ -22,8 +22,7 @@ pub(crate) struct Resolved {
     pub(crate) cell: Arc<Cell>,
 }
 
-/// `reference` is what the spec says; `before` is the Orchestrator that was meant when the status was written, which
-/// stays meant if the spec names none, although there may be several by now.
+/// `reference` is what the spec says; `before` is the Orchestrator that was meant when the status was written.
 pub(crate) fn resolve(
     ctx: &Context,
     cells: &Cells,
@@ -32,14 +31,7 @@ pub(crate) fn resolve(
     before: Option<&str>,
 ) -> Result<Resolved, Unresolved> {
     let remembered = before.map(|name| OrchestratorRef { name: name.to_owned() });
-    let found = match (reference, &remembered) {
-        (Some(reference), _) => ctx.orchestrators.resolve(namespace, Some(reference)),
-        (None, Some(remembered)) => ctx
-            .orchestrators
-            .resolve(namespace, Some(remembered))
-            .or_else(|_| ctx.orchestrators.resolve(namespace, None)),
-        (None, None) => ctx.orchestrators.resolve(namespace, None),
-    };
+    let found = ctx.orchestrators.resolve_as_before(namespace, reference, before);
     let named = reference.or(remembered.as_ref());
     let key = |name: &str| CellKey { namespace: namespace.to_owned(), orchestrator: name.to_owned() };
     let found = found.inspect_err(|_| {

@@ -26,6 +26,7 @@ use super::{
     admin::Admin,
     build::{self, Missing, Observed},
     facts::Server,
+    growth::{Growth, growth},
     names::{self, TOKEN_FILE, TOPOLOGY_FILE},
     objects,
     rollout::{Facts, LATER, SOON, decide},
@@ -38,7 +39,7 @@ use crate::{
         apply::{apply, meta},
         conditions,
         labels::{Component, labels, selector},
-        pods,
+        pods, volumes,
     },
     judgement::Judgement,
 };
@@ -142,8 +143,10 @@ async fn act(
     }
     let token = token(dataset, key, ctx, remembered).await?;
     let topology = topology_of(dataset, key, &pods, before, ctx, remembered).await?;
+    let mut refused = None;
     if !paused {
         make(dataset, ctx, topology.as_ref()).await?;
+        refused = make_servers(dataset, ctx).await?;
     }
     let build = build(dataset, key, before, ctx).await?;
     let admin = Admin::new(client, token, name.to_owned());
@@ -192,6 +195,7 @@ async fn act(
         topology_epoch: topology.as_ref().map(|topology| topology.epoch),
         trouble: trouble.as_deref(),
         disobedient: &disobedient,
+        volumes: refused.as_deref(),
         before,
     });
     let wait = decision.look_again.unwrap_or(LATER).max(if disobedient.is_empty() { Duration::ZERO } else { SOON });
@@ -219,7 +223,7 @@ async fn switch(
     join_all(told).await.into_iter().flatten().collect()
 }
 
-/// Everything but builds.
+/// Everything but servers and builds.
 async fn make(dataset: &BatchDataset, ctx: &Context, topology: Option<&Topology>) -> Result<(), Error> {
     apply(ctx, &objects::service_account(dataset)).await?;
     for service in objects::services(dataset) {
@@ -227,8 +231,37 @@ async fn make(dataset: &BatchDataset, ctx: &Context, topology: Option<&Topology>
     }
     apply(ctx, &objects::topology_map(dataset, topology)).await?;
     apply(ctx, &objects::disruption_budget(dataset)).await?;
-    apply(ctx, &objects::stateful_set(&ctx.settings, dataset)).await?;
     Ok(())
+}
+
+/// The servers, and volumes as large as they are to be. Returns why volumes stay as small as they are: what serves goes on.
+async fn make_servers(dataset: &BatchDataset, ctx: &Context) -> Result<Option<String>, Error> {
+    let mut wanted = objects::stateful_set(&ctx.settings, dataset);
+    let (namespace, name) = (dataset.namespace().unwrap_or_default(), dataset.name_any());
+    let existing = ctx.children.stateful_sets.get(&namespace, &wanted.name_any());
+    if existing.as_ref().is_some_and(|set| set.metadata.deletion_timestamp.is_some()) {
+        return Ok(None);
+    }
+    let size = &dataset.spec.volume.size;
+    let claims = ctx.children.claims.with_labels(&namespace, &selector(Component::KvServer, &name));
+    let claims = claims.iter().map(AsRef::as_ref);
+    let growth = growth(crd::bytes_of(size).unwrap_or(0), existing.as_deref(), claims);
+    if let (Growth::Template, Some(set)) = (&growth, &existing) {
+        return volumes::remake(ctx, dataset, set.as_ref()).await.map(|()| None);
+    }
+    if let Some(existing) = &existing {
+        volumes::keep_template(existing, &mut wanted);
+    }
+    apply(ctx, &wanted).await?;
+    let Growth::Claims(small) = growth else { return Ok(None) };
+    let mut refused = None;
+    for claim in small {
+        match volumes::enlarge(ctx, dataset, &claim, size).await {
+            Err(error) if volumes::is_refusal(&error) => refused = refused.or_else(|| Some(error.words())),
+            other => other?,
+        }
+    }
+    Ok(refused)
 }
 
 /// The secret between the operator and the servers, made once.

@@ -6,12 +6,13 @@
 //! what servers say ──► facts ──rollout──► which server serves which version ──► told over HTTP
 //! pods that are ready ──topology──► who answers for which hash slots ──► ConfigMap, and told over HTTP
 //! ```
-//! Plans are pure: `build`, `rollout` and `topology` make values of values, `objects` makes what is applied.
+//! Plans are pure: `build`, `rollout`, `topology` and `growth` make values of values, `objects` makes what is applied.
 
 mod admin;
 mod build;
 mod controller;
 mod facts;
+mod growth;
 mod names;
 mod objects;
 mod rollout;

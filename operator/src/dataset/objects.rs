@@ -132,6 +132,7 @@ fn server(settings: &Settings, dataset: &BatchDataset) -> Container {
     }
     let mut container = pods::container(settings, spec.image.as_ref(), "kv-server", &["/kv-server"]);
     let mut env = pods::storage_env(&spec.versions.credentials());
+    env.extend(pods::tracing_env(settings));
     env.push(pods::from_field("POD_NAME", "metadata.name"));
     env.push(pods::from_field("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']"));
     container.args = Some(args);

@@ -30,6 +30,8 @@ pub(crate) struct Known<'a> {
     pub(crate) trouble: Option<&'a str>,
     /// Servers that did not do what they were told, and why.
     pub(crate) disobedient: &'a BTreeMap<String, String>,
+    /// Why volumes do not grow, in the API server's own words.
+    pub(crate) volumes: Option<&'a str>,
     pub(crate) before: &'a BatchDatasetStatus,
 }
 
@@ -155,7 +157,10 @@ fn judge(known: &Known<'_>, status: &BatchDatasetStatus, all_good: bool) -> Vec<
         (_, None, Some((pod, why))) => {
             Judgement::yes(Degraded, reason::API_REFUSED, format!("{pod} does not switch: {why}"))
         }
-        (_, None, None) => Judgement::no(Degraded, reason::AS_EXPECTED, ""),
+        (_, None, None) => match known.volumes {
+            Some(why) => Judgement::yes(Degraded, reason::RESIZE_REFUSED, explained(why)),
+            None => Judgement::no(Degraded, reason::AS_EXPECTED, ""),
+        },
     };
     let paused = match known.spec.paused {
         true => Judgement::yes(Paused, reason::PAUSED_BY_SPEC, "spec.paused is true; what serves goes on serving"),
@@ -242,6 +247,16 @@ mod tests {
         build: Option<BuildStatus>,
         trouble: Option<&str>,
     ) -> (BatchDatasetStatus, String) {
+        told_of_volumes(servers, decision, build, trouble, None)
+    }
+
+    fn told_of_volumes(
+        servers: &[Server],
+        decision: &Decision,
+        build: Option<BuildStatus>,
+        trouble: Option<&str>,
+        volumes: Option<&str>,
+    ) -> (BatchDatasetStatus, String) {
         let spec = serde_json::json!({"versions": {"url": "s3://facts/p"}, "shards": 2});
         let spec: BatchDatasetSpec = serde_json::from_value(spec).unwrap();
         let known = Known {
@@ -254,6 +269,7 @@ mod tests {
             topology_epoch: Some(1),
             trouble,
             disobedient: &BTreeMap::new(),
+            volumes,
             before: &BatchDatasetStatus::default(),
         };
         let (status, judgements) = status(&known);
@@ -314,6 +330,14 @@ mod tests {
         let (_, conditions) = told(&[server(0, None, false)], &Decision::default(), None, Some(why));
         assert!(conditions.starts_with("Ready-PodsNotStarting"), "{conditions}");
         assert!(explained(why).contains("spec.versions.credentialsSecret"));
+    }
+
+    #[test]
+    fn volumes_that_cannot_grow_degrade_what_serves_on() {
+        let why = "failed to make volume data-0 larger (spec.volume.size): only a storageclass that supports resize";
+        let (_, conditions) = told_of_volumes(&[server(0, Some(A), true)], &serving(A), None, None, Some(why));
+        assert!(conditions.starts_with("Ready+AsExpected"), "{conditions}");
+        assert!(conditions.contains("Degraded+ResizeRefused"), "{conditions}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod orchestrators;
 pub mod pods;
 pub mod runner;
 pub mod status;
+pub(crate) mod volumes;
 pub mod watched;
 
 pub use context::Context;

@@ -60,6 +60,18 @@ impl Orchestrators {
         }
     }
 
+    /// The same for a resource that was with the Orchestrator `before`, which stays meant if the spec names none, although there may be
+    /// several by now.
+    pub fn resolve_as_before(
+        &self,
+        namespace: &str,
+        reference: Option<&OrchestratorRef>,
+        before: Option<&str>,
+    ) -> Result<Arc<Watched<Orchestrator>>, Unresolved> {
+        let remembered = before.filter(|_| reference.is_none()).and_then(|name| self.0.get(namespace, name));
+        remembered.map_or_else(|| self.resolve(namespace, reference), Ok)
+    }
+
     /// Those of `namespace`, by name.
     pub fn of(&self, namespace: &str) -> Vec<Arc<Watched<Orchestrator>>> {
         self.0.of(namespace)

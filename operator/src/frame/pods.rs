@@ -123,6 +123,11 @@ pub fn storage_env(credentials: &ObjectCredentials) -> Vec<EnvVar> {
     env
 }
 
+/// Where the pod's program sends traces, if anywhere.
+pub fn tracing_env(settings: &Settings) -> Option<EnvVar> {
+    settings.tracing_endpoint.as_ref().map(|endpoint| variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint))
+}
+
 pub fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
 }

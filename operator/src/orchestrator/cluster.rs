@@ -24,8 +24,10 @@ pub(crate) struct Peer {
 pub(crate) struct Load {
     /// Each worker's name, and its files a second.
     pub(crate) sessions: Vec<(String, f64)>,
-    /// Segments that are owed and not leased, and listings that are due.
+    /// Segments that are owed and not leased.
     pub(crate) waiting: u64,
+    /// Listings that are due. Without a worker nobody lists, and what is not listed is in no backlog.
+    pub(crate) listings: u64,
     /// Segments that are leased, and listings under way.
     pub(crate) working: u64,
 }
@@ -58,8 +60,8 @@ impl Peer {
         let sessions = answer.open_sessions.iter().map(|session| (session.worker.clone(), session.files_per_second));
         Ok(Load {
             sessions: sessions.collect(),
-            // Without a worker nobody lists, and what is not listed is in no backlog.
-            waiting: answer.backlog.iter().fold(answer.listings_due, |sum, part| sum.saturating_add(part.segments)),
+            waiting: answer.backlog.iter().fold(0, |sum, part| sum.saturating_add(part.segments)),
+            listings: answer.listings_due,
             working: answer.leased_segments.saturating_add(answer.listings),
         })
     }

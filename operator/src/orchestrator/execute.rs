@@ -5,11 +5,7 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{PersistentVolumeClaim, Pod as KubePod},
 };
-use kube::{
-    Api, ResourceExt as _,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::{Api, ResourceExt as _};
 use tracing::info;
 
 use super::{
@@ -25,6 +21,7 @@ use crate::{
         Context, Error, apply,
         labels::{self, Component},
         orchestrators::member_address,
+        volumes,
     },
 };
 
@@ -36,42 +33,34 @@ pub(crate) async fn objects(ctx: &Context, observed: &Observed, plan: &Plan) -> 
     apply::apply(ctx, &peers).await?;
     apply::apply(ctx, &clients).await?;
     apply::apply(ctx, &budget).await?;
-    for ordinal in &plan.grow {
-        grow(ctx, orchestrator, *ordinal).await?;
-        fail_point::reach(fail_point::AFTER_CLAIM_RESIZE);
-    }
     match &plan.set {
-        SetPlan::Leave => Ok(()),
+        SetPlan::Leave => {}
         SetPlan::Apply { replicas, recovery } => {
             let mut set = objects::stateful_set(&ctx.settings, orchestrator, *replicas, recovery.as_deref());
-            keep_claims(ctx, &mut set);
+            if let Some(existing) =
+                ctx.children.stateful_sets.get(&set.namespace().unwrap_or_default(), &set.name_any())
+            {
+                volumes::keep_template(&existing, &mut set);
+            }
             apply::apply(ctx, &set).await?;
             let before = observed.set.as_ref().map(|set| set.replicas);
             tell_of_size(ctx, orchestrator, before, *replicas).await;
-            Ok(())
         }
         SetPlan::Orphan => {
             if let Some(set) = set(ctx, orchestrator) {
-                apply::delete(ctx, set.as_ref(), true).await?;
+                volumes::remake(ctx, orchestrator, set.as_ref()).await?;
                 fail_point::reach(fail_point::AFTER_SET_ORPHANED);
-                ctx.tell(orchestrator, "Resizing", "the StatefulSet is made anew for larger volumes; pods stay").await;
             }
-            Ok(())
         }
     }
-}
-
-/// What new claims are made of cannot change in a set that exists; what exists is said again, to the byte.
-fn keep_claims(ctx: &Context, set: &mut StatefulSet) {
-    let namespace = set.namespace().unwrap_or_default();
-    let Some(existing) = ctx.children.stateful_sets.get(&namespace, &set.name_any()) else { return };
-    let claims = existing.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone());
-    if let (Some(spec), Some(mut claims)) = (set.spec.as_mut(), claims) {
-        for claim in &mut claims {
-            claim.status = None;
-        }
-        spec.volume_claim_templates = Some(claims);
+    // Last: a storage class may refuse it for ever, and nothing else waits for that.
+    let mut first = Ok(());
+    for ordinal in &plan.grow {
+        let claim = format!("data-{}", objects::pod_name(orchestrator, *ordinal));
+        first = first.and(volumes::enlarge(ctx, orchestrator, &claim, &orchestrator.spec.volume.size).await);
+        fail_point::reach(fail_point::AFTER_CLAIM_RESIZE);
     }
+    first
 }
 
 async fn tell_of_size(ctx: &Context, orchestrator: &Orchestrator, before: Option<i32>, replicas: i32) {
@@ -87,19 +76,6 @@ async fn tell_of_size(ctx: &Context, orchestrator: &Orchestrator, before: Option
         }
         Some(_same) => {}
     }
-}
-
-async fn grow(ctx: &Context, orchestrator: &Orchestrator, ordinal: i32) -> Result<(), Error> {
-    let name = format!("data-{}", objects::pod_name(orchestrator, ordinal));
-    let api: Api<PersistentVolumeClaim> =
-        Api::namespaced(ctx.client.clone(), &orchestrator.namespace().unwrap_or_default());
-    let size = &orchestrator.spec.volume.size;
-    let body = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
-    ctx.metrics.request("patch");
-    let patched = api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await;
-    patched.map_err(Error::api(format!("make volume {name} larger (spec.volume.size)")))?;
-    ctx.tell(orchestrator, "Resizing", format!("volume {name} is to have {}", size.0)).await;
-    Ok(())
 }
 
 /// Carries out the step. Returns what it means for the status, if it means anything, and whether anything was done.
@@ -149,6 +125,7 @@ pub(crate) async fn step(
         Step::DeleteSet => {
             if let Some(set) = set(ctx, orchestrator) {
                 apply::delete(ctx, set.as_ref(), false).await?;
+                fail_point::reach(fail_point::AFTER_SET_DELETED);
                 ctx.warn(orchestrator, "Recovering", "the lost cluster's pods are deleted, as told").await;
             }
         }
@@ -156,6 +133,7 @@ pub(crate) async fn step(
             let name = format!("data-{}", pod_name(ordinal));
             if let Some(claim) = ctx.children.claims.get(&namespace, &name) {
                 apply::delete::<PersistentVolumeClaim>(ctx, claim.as_ref(), false).await?;
+                fail_point::reach(fail_point::AFTER_CLAIM_DELETED);
                 ctx.warn(orchestrator, "Recovering", format!("volume {name} of the lost cluster is deleted, as told"))
                     .await;
             }

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     fail_point,
-    frame::{self, Context, Error, Outcome, status as frame_status},
+    frame::{self, Context, Error, Outcome, status as frame_status, volumes},
 };
 use plan::{SetPlan, Step};
 use turns::Turns;
@@ -90,7 +90,7 @@ async fn reconcile(orchestrator: &Orchestrator, ctx: &Context, memory: &Memory) 
     } else if planned.roll.is_some() {
         // Begun by a process before this one, or asked for: either way others wait for it.
         memory.turns.take(&key, true, ctx.settings.upgrades_at_a_time);
-    } else {
+    } else if turns::is_over(&planned) {
         memory.turns.give_back(&key);
     }
     if orchestrator.spec.paused {
@@ -115,7 +115,8 @@ async fn reconcile(orchestrator: &Orchestrator, ctx: &Context, memory: &Memory) 
     if let Step::Choose { .. } = planned.step {
         fail_point::reach(fail_point::AFTER_CLUSTER_ID);
     }
-    match failed {
+    // A volume that may not grow is told in the status, and all else goes on at its own pace.
+    match failed.filter(|error| !volumes::is_refusal(error)) {
         Some(error) => Err(error),
         None if moved => Ok(Outcome::After(NEXT)),
         None if planned.step == Step::Nothing && planned.roll.is_none() && planned.grow.is_empty() => {

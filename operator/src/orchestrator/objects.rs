@@ -136,6 +136,7 @@ pub(crate) fn template(settings: &Settings, orchestrator: &Orchestrator) -> PodT
         pods::variable("DRAGNET_LOG_FORMAT", "json"),
     ];
     env.extend(pods::storage_env(&spec.storage.credentials()));
+    env.extend(pods::tracing_env(settings));
     container.env = Some(env);
     container.ports = Some(vec![pods::port("grpc", GRPC_PORT), pods::port("http", HTTP_PORT)]);
     container.resources = Some(spec.resources.requirements());

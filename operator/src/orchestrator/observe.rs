@@ -1,6 +1,6 @@
 //! Looking: from caches and from the members themselves. No request to the API server.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crd::Orchestrator;
 use futures::future::join_all;
@@ -20,7 +20,7 @@ use super::{
 use crate::frame::{
     Context,
     labels::{self, Component},
-    pods,
+    pods, volumes,
 };
 
 /// What is, right now. `turn`: whether it is this cluster's turn to be rolled for the operator's own sake.
@@ -87,13 +87,13 @@ pub(crate) fn host(ctx: &Context, orchestrator: &Orchestrator, ordinal: i32) -> 
 
 fn of_set(set: &StatefulSet) -> Set {
     let annotation = |key: &str| set.annotations().get(key).cloned().unwrap_or_default();
-    let claim = set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_ref()?.first());
+    let claim = volumes::template(set);
     Set {
         replicas: set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
         template: annotation(TEMPLATE),
         requested: annotation(REQUESTED),
         generation: annotation(GENERATION).parse().ok(),
-        claim_bytes: claim.map_or(u128::MAX, requested),
+        claim_bytes: claim.map_or(u128::MAX, volumes::requested),
         recovery: claim.and_then(|claim| claim.labels().get(RECOVERY).cloned()),
         going: set.metadata.deletion_timestamp.is_some(),
     }
@@ -101,14 +101,9 @@ fn of_set(set: &StatefulSet) -> Set {
 
 fn of_claim(claim: &PersistentVolumeClaim) -> Claim {
     Claim {
-        requested: requested(claim),
+        requested: volumes::requested(claim),
         recovery: claim.labels().get(RECOVERY).cloned(),
+        bound: volumes::is_bound(claim),
         going: claim.metadata.deletion_timestamp.is_some(),
     }
-}
-
-fn requested(claim: &PersistentVolumeClaim) -> u128 {
-    let requests: Option<&BTreeMap<_, _>> =
-        claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref());
-    requests.and_then(|requests| crd::bytes_of(requests.get("storage")?)).unwrap_or(u128::MAX)
 }

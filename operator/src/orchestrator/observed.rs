@@ -58,6 +58,8 @@ pub(crate) struct Pod {
 pub(crate) struct Claim {
     pub(crate) requested: u128,
     pub(crate) recovery: Option<String>,
+    /// It has a volume.
+    pub(crate) bound: bool,
     pub(crate) going: bool,
 }
 

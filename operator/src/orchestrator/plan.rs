@@ -126,7 +126,7 @@ pub(crate) struct Roll {
 pub(crate) fn plan(observed: &Observed) -> Plan {
     let staged = is_staged(observed);
     let grow = to_grow(observed);
-    let set = set_plan(observed, staged, &grow);
+    let set = set_plan(observed, staged);
     let updated = observed.pods.values().filter(|pod| pod.template == observed.template).count();
     let outdated = observed.pods.len() > updated;
     let roll = outdated.then(|| Roll { updated: i32::try_from(updated).unwrap_or(i32::MAX), staged });
@@ -168,7 +168,7 @@ fn new_cluster_id(observed: &Observed) -> String {
     format!("{}-{}", observed.resource.name_any(), digest_of(&seed))
 }
 
-fn set_plan(observed: &Observed, staged: bool, grow: &[i32]) -> SetPlan {
+fn set_plan(observed: &Observed, staged: bool) -> SetPlan {
     let recovery = recovery_label(observed);
     let wanted = observed.resource.spec.replicas;
     let Some(set) = &observed.set else {
@@ -191,7 +191,8 @@ fn set_plan(observed: &Observed, staged: bool, grow: &[i32]) -> SetPlan {
         return SetPlan::Leave;
     }
     let wanted_bytes = crd::bytes_of(&observed.resource.spec.volume.size).unwrap_or(0);
-    if set.claim_bytes < wanted_bytes && grow.is_empty() {
+    // Before the claims that are there: new ones are to be large enough even where a storage class cannot make the old ones larger.
+    if set.claim_bytes < wanted_bytes {
         return SetPlan::Orphan;
     }
     // Pods of members stay until they are members no more. That nobody leads says nothing about who is a member.
@@ -204,10 +205,10 @@ fn set_plan(observed: &Observed, staged: bool, grow: &[i32]) -> SetPlan {
     SetPlan::Apply { replicas, recovery: set.recovery.clone().or(recovery) }
 }
 
-/// Claims that are smaller than asked for.
+/// Claims that are smaller than asked for, of those that have a volume.
 fn to_grow(observed: &Observed) -> Vec<i32> {
     let Some(wanted) = crd::bytes_of(&observed.resource.spec.volume.size) else { return Vec::new() };
-    let small = observed.claims.iter().filter(|(_, claim)| !claim.going && claim.requested < wanted);
+    let small = observed.claims.iter().filter(|(_, claim)| claim.bound && !claim.going && claim.requested < wanted);
     small.map(|(ordinal, _)| *ordinal).collect()
 }
 

@@ -11,7 +11,7 @@ use super::{
     plan::{Plan, Step, healthy},
 };
 use crate::{
-    frame::{Error, conditions, pods::reason_of},
+    frame::{Error, conditions, pods::reason_of, volumes},
     judgement::Judgement,
 };
 
@@ -214,7 +214,7 @@ fn degraded(observed: &Observed, plan: &Plan, failed: Option<&Error>) -> Judgeme
     if let Some(error) = failed.filter(|error| !error.is_passing() && !error.is_conflict()) {
         let reason = match error {
             Error::NameTaken { .. } => reason::NAME_TAKEN,
-            Error::Api { what, .. } if what.contains("spec.volume.size") => reason::RESIZE_REFUSED,
+            error if volumes::is_refusal(error) => reason::RESIZE_REFUSED,
             Error::Api { .. } => reason::API_REFUSED,
             Error::Cluster { .. } | Error::Other(_) => reason::ORCHESTRATOR_UNREACHABLE,
         };

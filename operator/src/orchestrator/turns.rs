@@ -5,6 +5,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::plan::{Plan, Step};
+
+/// Whether a roll has come to its end: every pod is of the wanted template and does what it is there for. Until then nobody else begins,
+/// least of all when the new pods turn out not to work.
+pub(crate) fn is_over(plan: &Plan) -> bool {
+    plan.roll.is_none() && plan.step == Step::Nothing
+}
+
 /// Who is being rolled. Kept by one process: after a restart, those that were begun are let in first.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {

@@ -17,6 +17,7 @@ use kube::{
 };
 use protocol::v1;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tracing::{info, warn};
 use types::{RulesetArtifact, RulesetSource};
 
@@ -111,6 +112,13 @@ async fn reconcile(ruleset: &YaraRuleset, ctx: &Context, shared: &Shared) -> Res
                 info!(ruleset = key.1, %error, "the ruleset waits for its orchestrator");
                 let message = format!("Orchestrator {name} does not answer; see its conditions");
                 silence = Some(Silence { reason: reason::ORCHESTRATOR_UNREACHABLE, message });
+            }
+            Err(Failure::Cell(cells::Error::Refused { code: Code::PermissionDenied, message })) => {
+                let message = format!(
+                    "Orchestrator {name} may not write to its object storage; check its spec.storage, and what is in the Secret \
+                     that spec.storage.credentialsSecret names: {message}"
+                );
+                silence = Some(Silence { reason: reason::STORAGE_REFUSED, message });
             }
             Err(Failure::Cell(cells::Error::Refused { message, .. })) => {
                 let message = format!("Orchestrator {name} refuses the ruleset: {message}");

@@ -68,8 +68,9 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
 struct Heard {
     sessions: i32,
     files_per_second: i64,
-    /// Segments that wait, and those that are being worked on.
+    /// Segments that wait, listings that are due, and what is being worked on.
     waiting: u64,
+    listings: u64,
     working: u64,
 }
 
@@ -92,7 +93,8 @@ async fn reconcile(worker: &ScanWorker, ctx: &Context, memory: &Memory) -> Resul
         (Some(autoscaling), Some(heard)) if !worker.spec.paused => {
             let mut histories = memory.histories.lock().unwrap_or_else(PoisonError::into_inner);
             let history = histories.entry(key.clone()).or_default();
-            let (now, load) = (memory.born.elapsed(), heard.waiting.saturating_add(heard.working));
+            let (now, load) =
+                (memory.born.elapsed(), heard.waiting.saturating_add(heard.listings).saturating_add(heard.working));
             Some(recommend(autoscaling, worker.spec.cores, load, worker.spec.replicas, now, history))
         }
         _fixed => None,
@@ -121,6 +123,7 @@ async fn reconcile(worker: &ScanWorker, ctx: &Context, memory: &Memory) -> Resul
     let look = Look {
         worker: &worker,
         deployment: deployment.as_deref(),
+        orchestrator: orchestrator.as_ref().and_then(|it| it.metadata.name.as_deref()),
         sessions: heard.as_ref().map(|heard| (heard.sessions, heard.files_per_second)),
         backlog: heard.as_ref().map(|heard| rough(heard.waiting)),
         recommendation,
@@ -145,7 +148,8 @@ async fn reconcile(worker: &ScanWorker, ctx: &Context, memory: &Memory) -> Resul
 
 fn orchestrator(ctx: &Context, worker: &ScanWorker, unresolved: &mut Vec<Unresolved>) -> Option<Orchestrator> {
     let namespace = worker.namespace().unwrap_or_default();
-    match ctx.orchestrators.resolve(&namespace, worker.spec.orchestrator_ref.as_ref()) {
+    let before = worker.status.as_ref().and_then(|status| status.orchestrator.as_deref());
+    match ctx.orchestrators.resolve_as_before(&namespace, worker.spec.orchestrator_ref.as_ref(), before) {
         Ok(found) => match &found.0 {
             Ok(orchestrator) => Some(orchestrator.clone()),
             Err(invalid) => {
@@ -182,6 +186,7 @@ async fn hear(ctx: &Context, orchestrator: &Orchestrator, worker: &ScanWorker) -
         sessions: i32::try_from(ours.len()).unwrap_or(i32::MAX),
         files_per_second,
         waiting: load.waiting,
+        listings: load.listings,
         working: load.working,
     })
 }

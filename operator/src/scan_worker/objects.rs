@@ -97,6 +97,7 @@ pub(crate) fn deployment(settings: &Settings, worker: &ScanWorker, surroundings:
     container.args = Some(arguments);
     let mut env = vec![pods::from_field("POD_NAME", "metadata.name"), pods::variable("DRAGNET_LOG_FORMAT", "json")];
     env.extend(pods::storage_env(spec.storage.as_ref().unwrap_or(&surroundings.storage)));
+    env.extend(pods::tracing_env(settings));
     container.env = Some(env);
     container.ports = Some(vec![pods::port("http", HTTP_PORT)]);
     container.resources = Some(spec.requirements());

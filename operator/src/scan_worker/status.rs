@@ -20,6 +20,8 @@ use crate::{
 pub(crate) struct Look<'a> {
     pub(crate) worker: &'a ScanWorker,
     pub(crate) deployment: Option<&'a Deployment>,
+    /// The name of the Orchestrator that is meant, if it is known.
+    pub(crate) orchestrator: Option<&'a str>,
     /// Sessions of its pods and files a second; `None`: the Orchestrator does not answer.
     pub(crate) sessions: Option<(i32, i64)>,
     pub(crate) backlog: Option<i64>,
@@ -43,6 +45,7 @@ pub(crate) fn status(look: &Look<'_>) -> ScanWorkerStatus {
         observed_generation: generation,
         replicas: deployed.replicas.unwrap_or(0),
         ready_replicas: deployed.ready_replicas.unwrap_or(0),
+        orchestrator: look.orchestrator.map(str::to_owned),
         selector: Some(labels::selector_text(Component::ScanWorker, &worker.name_any())),
         sessions: look.sessions.map_or(0, |(sessions, _)| sessions),
         files_per_second: look.sessions.map_or(0, |(_, files)| files),

@@ -13,6 +13,7 @@ fn settings() -> Settings {
         image_pull_secrets: Vec::new(),
         namespaces: Vec::new(),
         upgrades_at_a_time: 1,
+        tracing_endpoint: None,
     }
 }
 
@@ -87,4 +88,16 @@ fn what_the_resource_says_of_its_pods_is_there_beside_what_dragnet_says() {
     let labels = metadata.labels.unwrap();
     assert_eq!((labels["team"].as_str(), labels["app.kubernetes.io/name"].as_str()), ("a", "dragnet"));
     assert_eq!(metadata.annotations.unwrap()["x"], "y");
+}
+
+#[test]
+fn pods_send_traces_where_the_operator_does() {
+    let env = |endpoint: Option<&str>| {
+        let settings = Settings { tracing_endpoint: endpoint.map(str::to_owned), ..settings() };
+        let made = serde_json::to_value(deployment(&settings, &worker(json!({})), &surroundings())).unwrap();
+        let env = made["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone();
+        env.into_iter().find(|variable| variable["name"] == "OTEL_EXPORTER_OTLP_ENDPOINT")
+    };
+    assert_eq!(env(Some("http://collector:4317")).unwrap()["value"], "http://collector:4317");
+    assert_eq!(env(None), None);
 }

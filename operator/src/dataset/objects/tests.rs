@@ -8,6 +8,7 @@ fn settings() -> Settings {
         image_pull_secrets: Vec::new(),
         namespaces: Vec::new(),
         upgrades_at_a_time: 1,
+        tracing_endpoint: None,
     }
 }
 

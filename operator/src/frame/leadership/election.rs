@@ -7,15 +7,27 @@
 
 use std::time::Duration;
 
-/// A holder that was silent for so long, by the clock of who looks, has lost the Lease.
-pub(crate) const TERM: Duration = Duration::from_secs(30);
-/// A holder that could not renew for so long stops acting. Earlier than `TERM` by more than clocks drift in it, and by what
-/// it takes to stop.
-pub(crate) const GIVE_UP: Duration = Duration::from_secs(20);
-/// Time between renewals. Six requests in a minute is what leading costs when nothing happens.
-pub(crate) const RENEW: Duration = Duration::from_secs(10);
-/// After a renewal that failed.
-pub(crate) const RETRY: Duration = Duration::from_secs(2);
+/// How long what takes, all from the term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// A holder that was silent for so long, by the clock of who looks, has lost the Lease.
+    pub(crate) term: Duration,
+    /// A holder that could not renew for so long stops acting. Earlier than the term by more than clocks drift in it, and by
+    /// what it takes to stop.
+    pub(crate) give_up: Duration,
+    /// Time between renewals. With a term of 30 s, six requests in a minute are what leading costs when nothing happens.
+    pub(crate) renew: Duration,
+    /// For one write; two of these fit between a renewal and giving up.
+    pub(crate) write: Duration,
+    /// After a renewal that failed.
+    pub(crate) retry: Duration,
+}
+
+impl Times {
+    pub(crate) fn of(term: Duration) -> Self {
+        Self { term, give_up: term * 2 / 3, renew: term / 3, write: term / 6, retry: term / 15 }
+    }
+}
 
 /// The Lease as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +43,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug)]
 pub(crate) struct Election {
     identity: String,
+    times: Times,
     /// The Lease as last seen, and when it was first seen so.
     seen: Option<(Seen, Duration)>,
     /// When the last renewal that succeeded was sent.
@@ -51,13 +64,17 @@ pub(crate) enum Step {
 }
 
 impl Election {
-    pub(crate) fn new(identity: String) -> Self {
-        Self { identity, seen: None, renewed: None }
+    pub(crate) fn new(identity: String, times: Times) -> Self {
+        Self { identity, times, seen: None, renewed: None }
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        self.times
     }
 
     /// Whether this replica may act at `now`.
     pub(crate) fn leads(&self, now: Duration) -> bool {
-        self.renewed.is_some_and(|renewed| now < renewed + GIVE_UP)
+        self.renewed.is_some_and(|renewed| now < renewed + self.times.give_up)
     }
 
     /// The Lease was read: `None` if there is none.
@@ -83,25 +100,25 @@ impl Election {
             None => Step::Create,
             Some((lease, since)) => {
                 // Our own name on a Lease we did not write: we were restarted, and nobody else has this name.
-                if lease.holder.is_empty() || lease.holder == self.identity || now >= *since + TERM {
+                if lease.holder.is_empty() || lease.holder == self.identity || now >= *since + self.times.term {
                     Step::Write { version: lease.version.clone(), transitions: lease.transitions.saturating_add(1) }
                 } else {
-                    Step::Wait { until: *since + TERM }
+                    Step::Wait { until: *since + self.times.term }
                 }
             }
         }
     }
 
     fn step_as_leader(&self, now: Duration, renewed: Duration) -> Step {
-        if now >= renewed + GIVE_UP {
+        if now >= renewed + self.times.give_up {
             return Step::Lost;
         }
         match &self.seen {
             Some((lease, _)) if lease.holder == self.identity => {
-                if now >= renewed + RENEW {
+                if now >= renewed + self.times.renew {
                     Step::Write { version: lease.version.clone(), transitions: lease.transitions }
                 } else {
-                    Step::Wait { until: renewed + RENEW }
+                    Step::Wait { until: renewed + self.times.renew }
                 }
             }
             // Somebody took it, or deleted it: whoever did so may believe that we stopped.
@@ -116,6 +133,10 @@ mod tests {
 
     const A: &str = "a";
 
+    fn of_a() -> Election {
+        Election::new(A.to_owned(), Times::of(secs(30)))
+    }
+
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -126,17 +147,17 @@ mod tests {
 
     #[test]
     fn the_first_makes_the_lease() {
-        let mut election = Election::new(A.to_owned());
+        let mut election = of_a();
         election.saw(secs(0), None);
         assert_eq!(election.step(secs(0)), Step::Create);
         election.wrote(secs(0), held_by(A, "1"));
         assert!(election.leads(secs(1)));
-        assert_eq!(election.step(secs(1)), Step::Wait { until: RENEW });
+        assert_eq!(election.step(secs(1)), Step::Wait { until: secs(10) });
     }
 
     #[test]
     fn a_lease_is_taken_only_after_a_whole_term_of_silence() {
-        let mut election = Election::new(A.to_owned());
+        let mut election = of_a();
         election.saw(secs(100), Some(held_by("b", "1")));
         assert_eq!(election.step(secs(129)), Step::Wait { until: secs(130) });
         election.saw(secs(129), Some(held_by("b", "2")));
@@ -146,14 +167,14 @@ mod tests {
 
     #[test]
     fn a_lease_that_was_given_up_is_taken_at_once() {
-        let mut election = Election::new(A.to_owned());
+        let mut election = of_a();
         election.saw(secs(5), Some(held_by("", "7")));
         assert_eq!(election.step(secs(5)), Step::Write { version: "7".to_owned(), transitions: 4 });
     }
 
     #[test]
     fn who_cannot_renew_stops_before_another_may_begin() {
-        let mut election = Election::new(A.to_owned());
+        let mut election = of_a();
         election.wrote(secs(0), held_by(A, "1"));
         assert_eq!(election.step(secs(10)), Step::Write { version: "1".to_owned(), transitions: 3 });
         assert_eq!(election.step(secs(20)), Step::Lost);
@@ -162,11 +183,11 @@ mod tests {
 
     #[test]
     fn who_sees_another_holder_stops_at_once() {
-        let mut election = Election::new(A.to_owned());
+        let mut election = of_a();
         election.wrote(secs(0), held_by(A, "1"));
         election.saw(secs(1), Some(held_by("b", "2")));
         assert_eq!(election.step(secs(1)), Step::Lost);
-        let mut election = Election::new(A.to_owned());
+        let mut election = of_a();
         election.wrote(secs(0), held_by(A, "1"));
         election.saw(secs(1), None);
         assert_eq!(election.step(secs(1)), Step::Lost);

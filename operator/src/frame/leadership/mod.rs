@@ -20,10 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use election::{Election, RETRY, Seen, Step, TERM};
-
-/// Two of these fit before a holder gives up.
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+use election::{Election, Seen, Step, Times};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,14 +39,15 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// `pod` need not be unique: a process adds what makes it so, since a pod's name outlives its container.
-    pub fn new(client: Client, namespace: &str, name: &str, pod: &str) -> Self {
+    /// `pod` need not be unique: a process adds what makes it so, since a pod's name outlives its container. `term`: how long a
+    /// leader may be silent.
+    pub fn new(client: Client, namespace: &str, name: &str, pod: &str, term: Duration) -> Self {
         let since_epoch = jiff::Timestamp::now().as_nanosecond();
         let identity = format!("{pod}_{:x}", since_epoch ^ (i128::from(std::process::id()) << 64));
         Self {
             leases: Api::namespaced(client, namespace),
             name: name.to_owned(),
-            election: Election::new(identity.clone()),
+            election: Election::new(identity.clone(), Times::of(term)),
             identity,
             born: Instant::now(),
         }
@@ -76,7 +74,7 @@ impl Leadership {
                     if self.election.leads(self.now()) {
                         continue;
                     }
-                    self.now() + RETRY
+                    self.now() + self.times().retry
                 }
             };
             tokio::select! {
@@ -84,8 +82,8 @@ impl Leadership {
                 () = sleep_until(self.born + until) => {}
                 seen = watch.next() => match seen {
                     Some(Ok(lease)) => { let now = self.now(); self.election.saw(now, lease.as_ref().map(seen_of)); }
-                    Some(Err(error)) => { warn!(%error, "failed to watch the lease"); sleep(RETRY).await; }
-                    None => sleep(RETRY).await,
+                    Some(Err(error)) => { warn!(%error, "failed to watch the lease"); sleep(self.times().retry).await; }
+                    None => sleep(self.times().retry).await,
                 },
             }
         }
@@ -103,7 +101,7 @@ impl Leadership {
                     match self.election.step(self.now()) {
                         Step::Wait { until } => until,
                         Step::Lost => return Err(Error::Lost),
-                        Step::Create | Step::Write { .. } => before + RETRY,
+                        Step::Create | Step::Write { .. } => before + self.times().retry,
                     }
                 }
             };
@@ -119,21 +117,23 @@ impl Leadership {
         if let Step::Lost = self.election.step(self.now()) {
             return;
         }
-        let Ok(Ok(Some(mut lease))) = timeout(WRITE_DEADLINE, self.leases.get_opt(&self.name)).await else { return };
+        let Ok(Ok(Some(mut lease))) = timeout(self.times().write, self.leases.get_opt(&self.name)).await else {
+            return;
+        };
         let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity))
         else {
             return;
         };
         spec.holder_identity = None;
         if let Ok(Ok(_)) =
-            timeout(WRITE_DEADLINE, self.leases.replace(&self.name, &PostParams::default(), &lease)).await
+            timeout(self.times().write, self.leases.replace(&self.name, &PostParams::default(), &lease)).await
         {
             info!(lease = self.name, "leadership given up");
         }
     }
 
     async fn read(&mut self) {
-        match timeout(WRITE_DEADLINE, self.leases.get_opt(&self.name)).await {
+        match timeout(self.times().write, self.leases.get_opt(&self.name)).await {
             Ok(Ok(lease)) => {
                 let now = self.now();
                 self.election.saw(now, lease.as_ref().map(seen_of));
@@ -150,11 +150,11 @@ impl Leadership {
         let written = match step {
             Step::Create => {
                 let lease = self.lease(None, 0);
-                timeout(WRITE_DEADLINE, self.leases.create(&params, &lease)).await
+                timeout(self.times().write, self.leases.create(&params, &lease)).await
             }
             Step::Write { version, transitions } => {
                 let lease = self.lease(Some(version.clone()), *transitions);
-                timeout(WRITE_DEADLINE, self.leases.replace(&self.name, &params, &lease)).await
+                timeout(self.times().write, self.leases.replace(&self.name, &params, &lease)).await
             }
             Step::Wait { .. } | Step::Lost => return,
         };
@@ -172,7 +172,7 @@ impl Leadership {
             metadata: ObjectMeta { name: Some(self.name.clone()), resource_version: version, ..ObjectMeta::default() },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
-                lease_duration_seconds: i32::try_from(TERM.as_secs()).ok(),
+                lease_duration_seconds: i32::try_from(self.times().term.as_secs()).ok(),
                 lease_transitions: Some(transitions),
                 // For people: replicas do not compare each other's clocks.
                 renew_time: Some(now),
@@ -183,6 +183,10 @@ impl Leadership {
 
     fn now(&self) -> Duration {
         self.born.elapsed()
+    }
+
+    fn times(&self) -> Times {
+        self.election.times()
     }
 }
 

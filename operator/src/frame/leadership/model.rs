@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::election::{Election, Seen, Step};
+use super::election::{Election, Seen, Step, Times};
+
+const TERM: Duration = Duration::from_secs(30);
 
 /// A small generator of our own: a failure names its seed, and the seed replays it.
 struct Dice(u64);
@@ -83,7 +85,7 @@ impl Replica {
     fn new(index: usize, dice: &mut Dice) -> Self {
         let name = format!("replica-{index}");
         Self {
-            election: Election::new(name.clone()),
+            election: Election::new(name.clone(), Times::of(TERM)),
             name,
             offset: dice.roll(10_000_000),
             rate: 970 + dice.roll(61),
@@ -134,7 +136,7 @@ fn live(replica: &mut Replica, now: u64, server: &mut Server, dice: &mut Dice) {
     if let Some(at) = replica.restart_at {
         if now >= at {
             replica.restart_at = None;
-            replica.election = Election::new(replica.name.clone());
+            replica.election = Election::new(replica.name.clone(), Times::of(TERM));
         }
         return;
     }

@@ -87,7 +87,7 @@ JSON
 configure_kubelet() { # NODE
     printf 'nameserver %s\n' "$dns_address" >"$folder/$1/resolv.conf"
     # Disk thresholds are off: the disk is the machine's, and not ours to judge. The node reports often, so that its loss is noticed
-    # in seconds.
+    # in seconds. A container that ended is started again at once, however often: stories end them often.
     cat >"$folder/$1/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -98,6 +98,7 @@ failCgroupV1: false
 failSwapOn: false
 oomScoreAdj: 0
 nodeStatusUpdateFrequency: 2s
+crashLoopBackOff: {maxContainerRestartPeriod: 1s}
 authentication: {x509: {clientCAFile: $keys/ca.crt}, webhook: {enabled: true}, anonymous: {enabled: false}}
 authorization: {mode: Webhook}
 tlsCertFile: $keys/$1-server.crt

@@ -3,7 +3,7 @@
 //!
 //! `cargo test --release --workspace --test it -- rescan` runs the stories whose names contain a word; `--list` names them all.
 //! KUBECONFIG names a cluster to use instead of our own, and DRAGNET_E2E_IMAGE an image that its nodes can pull. With
-//! DRAGNET_E2E_KEEP=1 our own cluster stays, and the next run uses it again.
+//! DRAGNET_E2E_KEEP=1 our own clusters stay, and the next run uses them again.
 
 mod runner;
 mod scene;

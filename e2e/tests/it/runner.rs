@@ -1,21 +1,29 @@
-//! Runs stories on one cluster, some at a time, and reports as `cargo test` does, so that whoever adds up tests counts them too.
+//! Runs stories, some at a time, and reports as `cargo test` does, so that whoever adds up tests counts them too.
+//!
+//! ```text
+//! cluster 1:  those that mind no company, some at a time ─► what is left of the others
+//! cluster 2:  those that need a cluster alone, one by one ─► what is left of the others
+//! ```
+//! Most of a story is waiting for others to notice. A cluster that is not ours is only one.
 
 #![expect(clippy::disallowed_types, reason = "a cluster lives in real time")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::env;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
+use tempfile::TempDir;
 use testcluster::{Deadline, Installation, Place, must_not_skip};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, Skip};
 use crate::world;
 
 /// One story.
@@ -40,7 +48,7 @@ pub(crate) enum Needs {
     OwnNodesAlone,
 }
 
-/// Stories at a time, of those that mind no company: more of them would wait for two cores and not for each other.
+/// Stories at a time on one cluster, of those that mind no company: more of them would wait for two cores and not for each other.
 const AT_A_TIME: usize = 2;
 
 #[derive(Debug)]
@@ -99,26 +107,63 @@ pub(crate) fn run(all: &[Story]) -> ExitCode {
 type Ended<'a> = (&'a Story, Ending, Duration);
 
 fn tell_all<'a>(chosen: &[&'a Story]) -> Vec<Ended<'a>> {
-    let place = Place::find();
-    let world = match place.and_then(|place| world::begin(&place)) {
-        Ok(Ok(world)) => world,
-        Ok(Err(reason)) => return chosen.iter().map(|story| all_alike(story, &Ok(reason.clone()))).collect(),
-        Err(error) => return chosen.iter().map(|story| all_alike(story, &Err(format!("{error:#}")))).collect(),
-    };
-    let (together, alone): (Vec<&Story>, Vec<&Story>) =
+    let (together, alone): (VecDeque<&Story>, VecDeque<&Story>) =
         chosen.iter().partition(|story| matches!(story.needs, Needs::Cluster | Needs::OwnNodes));
-    let mut ended = tell_together(&together, &world);
-    ended.extend(alone.into_iter().map(|story| tell_one(story, &world)));
-    ended
+    let clusters = if world::is_given() || together.is_empty() || alone.is_empty() { 1 } else { 2 };
+    let queues =
+        Queues { together: Mutex::new(together), alone: Mutex::new(alone), clusters: AtomicUsize::new(clusters) };
+    let programs = world::programs();
+    thread::scope(|scope| {
+        let (queues, programs) = (&queues, &programs);
+        let tellers: Vec<_> =
+            (1..=clusters).map(|number| scope.spawn(move || tell_on_cluster(number, programs, queues))).collect();
+        tellers.into_iter().flat_map(|teller| teller.join().expect("a story's panic is caught")).collect()
+    })
 }
 
-fn tell_together<'a>(stories: &[&'a Story], world: &Installation) -> Vec<Ended<'a>> {
-    let queue = Mutex::new(stories.iter().copied());
-    let next = || queue.lock().expect("no story is told under the lock").next();
+/// Stories that nobody tells yet.
+struct Queues<'a> {
+    together: Mutex<VecDeque<&'a Story>>,
+    alone: Mutex<VecDeque<&'a Story>>,
+    /// Clusters that have begun, or may begin yet.
+    clusters: AtomicUsize,
+}
+
+impl<'a> Queues<'a> {
+    fn next_of(queue: &Mutex<VecDeque<&'a Story>>) -> Option<&'a Story> {
+        queue.lock().expect("no story is told under the lock").pop_front()
+    }
+}
+
+/// The first cluster begins with stories that mind no company, another with those that do.
+fn tell_on_cluster<'a>(number: usize, programs: &Result<TempDir>, queues: &Queues<'a>) -> Vec<Ended<'a>> {
+    let begin = || {
+        let programs = programs.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+        world::begin(&Place::find()?, number, programs.path())
+    };
+    let why = match begin() {
+        Ok(Ok(world)) => {
+            let alone = || {
+                let told = std::iter::from_fn(|| Queues::next_of(&queues.alone)).map(|story| tell_one(story, &world));
+                told.collect::<Vec<_>>()
+            };
+            let first = if number == 1 { Vec::new() } else { alone() };
+            let together = tell_together(&queues.together, &world);
+            return first.into_iter().chain(together).chain(alone()).collect();
+        }
+        Ok(Err(reason)) => Ok(reason),
+        Err(error) => Err(error.context(format!("cluster {number}"))),
+    };
+    // That is one failure. The other stories can be told on another cluster, if there is one.
+    let is_last = queues.clusters.fetch_sub(1, Ordering::Relaxed) == 1;
+    let left = std::iter::from_fn(|| Queues::next_of(&queues.alone).or_else(|| Queues::next_of(&queues.together)));
+    left.take(if is_last { usize::MAX } else { 1 }).map(|story| all_alike(story, &why)).collect()
+}
+
+fn tell_together<'a>(queue: &Mutex<VecDeque<&'a Story>>, world: &Installation) -> Vec<Ended<'a>> {
+    let told = || std::iter::from_fn(|| Queues::next_of(queue)).map(|story| tell_one(story, world)).collect::<Vec<_>>();
     thread::scope(|scope| {
-        let tellers: Vec<_> = (0..AT_A_TIME)
-            .map(|_| scope.spawn(|| std::iter::from_fn(next).map(|story| tell_one(story, world)).collect::<Vec<_>>()))
-            .collect();
+        let tellers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(told)).collect();
         tellers.into_iter().flat_map(|teller| teller.join().expect("a story's panic is caught")).collect()
     })
 }
@@ -136,10 +181,10 @@ fn tell_one<'a>(story: &'a Story, world: &Installation) -> Ended<'a> {
 }
 
 /// No story could begin: skipped for a reason, or failed with an error.
-fn all_alike<'a>(story: &'a Story, why: &Result<String, String>) -> Ended<'a> {
+fn all_alike<'a>(story: &'a Story, why: &Result<String>) -> Ended<'a> {
     let ending = match why {
         Ok(reason) => skipped(reason),
-        Err(error) => Ending::Failed(anyhow!(error.clone())),
+        Err(error) => Ending::Failed(anyhow!("{error:#}")),
     };
     finish(story, ending, Duration::ZERO)
 }
@@ -178,6 +223,10 @@ fn tell(story: &Story, world: &Installation) -> Ending {
             Ok(()) => Ending::Passed,
             Err(error) => Ending::Failed(error.context("the story passed and did not clean up")),
         },
+        Err(error) if error.is::<Skip>() => {
+            drop(scene.close());
+            skipped(&error.to_string())
+        }
         Err(error) => {
             scene.explain();
             drop(scene.close());

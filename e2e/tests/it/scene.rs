@@ -1,5 +1,7 @@
 //! Where a story takes place: a namespace of its own under restricted pod security, and how it looks at things and waits for them.
 
+use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +24,18 @@ pub(crate) struct Scene<'w> {
     undo: Vec<Undo>,
 }
 
+/// Why a story cannot be told here, which is no failure of it.
+#[derive(Debug)]
+pub(crate) struct Skip(pub(crate) &'static str);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Skip {}
+
 enum Undo {
     Heal(String),
     Boot(String),
@@ -42,7 +56,7 @@ impl<'w> Scene<'w> {
     }
 
     /// How another namespace looks from here. It has nothing of its own to undo.
-    pub(crate) fn elsewhere(&self, namespace: &str) -> Self {
+    pub(crate) fn elsewhere(&self, namespace: &str) -> Scene<'w> {
         Scene { world: self.world, namespace: namespace.to_owned(), deadline: self.deadline, undo: Vec::new() }
     }
 

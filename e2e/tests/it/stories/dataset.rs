@@ -6,11 +6,12 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use testcluster::parts::storage;
 
+use super::volume;
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, secs, text};
 
 pub(crate) const STORY: Story = Story {
-    name: "a_dataset_switches_versions_and_a_bad_one_is_rolled_back",
+    name: "a_dataset_switches_versions_a_bad_one_is_rolled_back_and_volumes_grow",
     deadline: secs(360),
     needs: Needs::Cluster,
     tell,
@@ -46,7 +47,10 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
 
     // Back by spec.
     scene.kubectl().patch("batchdataset", NAME, &json!({ "spec": { "version": first } }))?;
-    scene.until("the first version is served again", 90, || Ok((answers(scene, "key-7")? == "one-7").then_some(())))
+    scene.until("the first version is served again", 90, || Ok((answers(scene, "key-7")? == "one-7").then_some(())))?;
+    volume::grow(scene, "batchdataset", NAME, "kv-server")?;
+    ensure!(answers(scene, "key-7")? == "one-7", "larger volumes, and another answer");
+    Ok(())
 }
 
 fn upload(scene: &Scene<'_>, revision: &str, keys: u32) -> Result<()> {

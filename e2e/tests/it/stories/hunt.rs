@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::scene::{Scene, check_receipts};
+use crate::scene::{Scene, check_receipts, number};
 use testcluster::parts::{CLUSTER, RULES, corpora, orchestrator, ruleset, workers, write_corpus};
 
 pub(crate) struct Hunt {
@@ -16,6 +16,18 @@ pub(crate) struct Size {
     pub(crate) workers: u32,
     pub(crate) files: u32,
     pub(crate) kilobytes: usize,
+}
+
+/// A rule that matches nothing and takes its time with every file: what goes wrong meanwhile goes wrong in the middle of a sweep.
+pub(crate) const SLOW: &str = "\nrule slow { condition: for any i in (1..100000) : (i == 0) }\n";
+
+/// Waits until files are owed to a version of `marks`, and says that they are right now.
+pub(crate) fn is_under_way(scene: &Scene<'_>, version: u64) -> Result<()> {
+    scene.until("a sweep is under way", 60, || {
+        let ruleset = scene.kubectl().get("yararuleset", "marks")?;
+        let is_newest = number(&ruleset, "/status/version") == version;
+        Ok((is_newest && number(&ruleset, "/status/filesOwed") > 0).then_some(()))
+    })
 }
 
 /// Uploads files and starts a cell with a corpus and the ruleset `marks`; returns when the members and workers are ready.

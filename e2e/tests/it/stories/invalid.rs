@@ -53,8 +53,8 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
     let broken = "rule broken {\n  condition: nonsense\n}";
     let refusal = scene.kubectl().refusal(&ruleset("broken", broken))?;
     ensure!(
-        refusal.contains("nonsense") && refusal.contains('2'),
-        "the answer does not name the line and the word:\n{refusal}"
+        refusal.contains("nonsense") && refusal.contains("line 2, column 14"),
+        "the answer does not name the place and the word:\n{refusal}"
     );
 
     // What was right may not become wrong either.

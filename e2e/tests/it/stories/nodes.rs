@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use super::faults::leader;
-use super::hunt::{self, Size};
+use super::hunt::{self, Hunt, SLOW, Size};
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, secs, text};
-use testcluster::parts::CLUSTER;
+use testcluster::parts::{CLUSTER, RULES, ruleset};
 
 pub(crate) const CRASHED: Story = Story {
     name: "a_node_crashes_in_the_middle_of_a_sweep_and_nothing_is_lost",
@@ -21,11 +21,19 @@ pub(crate) const CUT_OFF: Story = Story {
     tell: cut_off,
 };
 
-/// Long enough to be in the middle of.
 const SWEEP: Size = Size { members: 3, workers: 3, files: 3000, kilobytes: 16 };
 
-fn crash(scene: &mut Scene<'_>) -> Result<()> {
+/// Files scanned once; a slow rule is on its way over all of them again.
+fn begin(scene: &Scene<'_>) -> Result<Hunt> {
     let hunt = hunt::begin(scene, &SWEEP)?;
+    hunt.is_complete(scene, 120)?;
+    scene.apply(&ruleset("marks", &[RULES, SLOW].concat()))?;
+    hunt::is_under_way(scene, 2)?;
+    Ok(hunt)
+}
+
+fn crash(scene: &mut Scene<'_>) -> Result<()> {
+    let hunt = begin(scene)?;
     let (node, leader) = node_of_the_leader(scene)?;
     scene.crash(&node)?;
     another_leads(scene, &leader)?;
@@ -35,7 +43,7 @@ fn crash(scene: &mut Scene<'_>) -> Result<()> {
 }
 
 fn cut_off(scene: &mut Scene<'_>) -> Result<()> {
-    let hunt = hunt::begin(scene, &SWEEP)?;
+    let hunt = begin(scene)?;
     let (node, leader) = node_of_the_leader(scene)?;
     scene.cut(&node)?;
     another_leads(scene, &leader)?;

@@ -3,9 +3,10 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::hunt::{self, Size};
+use super::hunt::{self, SLOW, Size};
+use super::volume::{MEMBERS, uids};
 use crate::runner::{Needs, Story};
-use crate::scene::{Scene, check_receipts, number, secs, text};
+use crate::scene::{Scene, check_receipts, number, secs};
 use testcluster::parts::{CLUSTER, EDITED_RULES, ruleset};
 
 pub(crate) const STORY: Story = Story {
@@ -31,12 +32,13 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
     hunt.is_complete(scene, 120)?;
 
     // A new version of the rules runs while each member is replaced.
-    let before = uids(scene)?;
-    scene.apply(&ruleset("marks", EDITED_RULES))?;
+    let before = uids(scene, MEMBERS)?;
+    scene.apply(&ruleset("marks", &[EDITED_RULES, SLOW].concat()))?;
+    hunt::is_under_way(scene, 2)?;
     let annotation = json!({ "spec": { "pods": { "annotations": { "dragnet.test/rolled": "yes" } } } });
     scene.kubectl().patch("orchestrator", CLUSTER, &annotation)?;
     scene.until("every member was replaced", 180, || {
-        let now = uids(scene)?;
+        let now = uids(scene, MEMBERS)?;
         Ok((now.len() == before.len() && now.iter().all(|uid| !before.contains(uid))).then_some(()))
     })?;
     scene.until_ready("orchestrator", CLUSTER, 90)?;
@@ -45,9 +47,4 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
     let found = scene.dragnet(&["findings", "--rule", "numbered"])?.len() as u64;
     ensure!(found == hunt.files, "{found} of {} files have the new rule's finding", hunt.files);
     Ok(())
-}
-
-fn uids(scene: &Scene<'_>) -> Result<Vec<String>> {
-    let pods = scene.kubectl().list("pods", Some("app.kubernetes.io/component=orchestrator"))?;
-    Ok(pods.iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect())
 }

@@ -30,10 +30,9 @@ impl Cluster {
     }
 
     pub(crate) fn start_with(flags: &[&str]) -> Self {
-        assert!(
-            binary().with_file_name("orchestrator").exists() && binary().with_file_name("scan-worker").exists(),
-            "orchestrator and scan-worker are not built: cargo build --release"
-        );
+        for program in ["orchestrator", "scan-worker"] {
+            beside(program);
+        }
         let mut cluster = Self { dir: tempfile::tempdir().unwrap(), port: free_port(3), up: None };
         let port = cluster.port.to_string();
         cluster.up(&[&["--port", &port, "--scanners", "1"], flags].concat());
@@ -138,6 +137,13 @@ pub(crate) fn dragnet(args: &[&str]) -> Command {
 
 fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_dragnet"))
+}
+
+/// Another program of ours, which lies beside the tested one.
+pub(crate) fn beside(name: &str) -> PathBuf {
+    let program = binary().with_file_name(name);
+    assert!(program.is_file(), "{name} is not built: cargo build --release");
+    program
 }
 
 pub(crate) fn stdout(output: &Output) -> String {

@@ -1,11 +1,15 @@
 //! `dragnet dataset`, which needs no cluster.
 
-use std::{fs, process::Output};
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cluster::{dragnet, stderr, stdout};
+use crate::cluster::{beside, dragnet, stderr, stdout, wait_for};
 
 struct World {
     folder: TempDir,
@@ -20,10 +24,8 @@ impl World {
     }
 
     fn build(&self, rows: &str, more: &[&str]) -> Output {
-        let source = self.folder.path().join("rows.csv");
-        fs::write(&source, rows).unwrap();
-        let source = source.to_str().unwrap();
-        let arguments = ["dataset", "build", "--from", source, "--key", "key", "--value", "value", "--to", &self.url];
+        let source = self.write("rows.csv", rows);
+        let arguments = ["dataset", "build", "--from", &source, "--key", "key", "--value", "value", "--to", &self.url];
         dragnet(&[&arguments[..], more].concat()).output().unwrap()
     }
 
@@ -34,6 +36,61 @@ impl World {
     /// The objects that a command prints.
     fn json(&self, command: &str, more: &[&str]) -> Vec<Value> {
         objects(&self.run(command, &[more, &["--json"]].concat()))
+    }
+
+    /// Writes a file beside the dataset. Returns its path.
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Flips the first bit of the records of a version of one shard. Returns the file.
+    fn damage(&self, version: &str) -> PathBuf {
+        let shard = self.folder.path().join(format!("facts/versions/{version}/shard-0000"));
+        let files = fs::read_dir(&shard).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "sst")).unwrap();
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[0] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        file
+    }
+}
+
+/// A key-value server of a world's dataset, which wants a password. Killed when dropped.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(world: &World, password_file: &str) -> Self {
+        let folder = world.folder.path();
+        let (ports, log) = (folder.join("ports"), folder.join("server.log"));
+        let out = File::create(&log).unwrap();
+        let mut command = Command::new(beside("kv-server"));
+        command.args(["--dataset", &world.url, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--poll", "50ms", "--retry-failed", "1h", "--disk-reserve", "1", "--threads", "1"]);
+        command.args(["--password-file", password_file]).arg("--data-dir").arg(folder.join("data"));
+        command.arg("--port-file").arg(&ports);
+        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        let mut server = Self { process: command.spawn().unwrap(), address: String::new() };
+        wait_for("the server holds its ports", || {
+            if let Some(status) = server.process.try_wait().unwrap() {
+                panic!("it ended ({status}): {}", fs::read_to_string(&log).unwrap());
+            }
+            ports.is_file()
+        });
+        let ports = fs::read_to_string(ports).unwrap();
+        server.address = ports.lines().find_map(|line| line.strip_prefix("kv ")).unwrap().to_owned();
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -100,12 +157,7 @@ fn a_row_that_cannot_be_used_is_named_and_nothing_is_built() {
 fn damage_is_told_by_file_and_offset() {
     let world = World::new();
     let version = objects(&world.build("key,value\na,1\n", &["--json"]))[0]["version"].as_str().unwrap().to_owned();
-    let shard = world.folder.path().join(format!("facts/versions/{version}/shard-0000"));
-    let files = fs::read_dir(&shard).unwrap().map(|entry| entry.unwrap().path());
-    let file = files.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "sst")).unwrap();
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[0] ^= 1;
-    fs::write(&file, bytes).unwrap();
+    let file = world.damage(&version);
     let output = world.run("verify", &[]);
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
@@ -125,6 +177,42 @@ fn a_server_that_does_not_answer_hides_nothing() {
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains("announced    000001-") && text.contains("failed to ask 127.0.0.1"), "{text}");
+}
+
+#[test]
+fn a_server_that_was_told_its_password_says_which_file_of_the_next_version_is_damaged() {
+    let world = World::new();
+    world.build("key,value\na,1\n", &[]);
+    let password = world.write("password", "open sesame\n");
+    let server = Server::start(&world, &password);
+    let logged_in = ["--server", &server.address, "--password-file", &password];
+    let state = || world.json("show", &logged_in)[0]["server"]["datasets"][0].clone();
+    wait_for("the first version is served", || state()["serving"].is_string());
+
+    let second = &objects(&world.build("key,value\na,2\n", &["--no-announce", "--json"]))[0];
+    let second = second["version"].as_str().unwrap();
+    let damaged = world.damage(second);
+    assert!(world.run("announce", &[second]).status.success());
+    wait_for("the second version failed", || state()["last_error"].is_object());
+
+    let file = damaged.strip_prefix(world.folder.path().join("facts")).unwrap().to_str().unwrap();
+    let error = &state()["last_error"];
+    assert_eq!((&error["file"], &error["offset"]), (&file.into(), &0.into()), "{error}");
+    let shown = stdout(&world.run("show", &logged_in));
+    let line = shown.lines().find(|line| line.contains("last_error")).unwrap_or_else(|| panic!("{shown}"));
+    let about = format!("verification failed, version {second}, file {file}, offset 0: ");
+    assert!(line.contains(&about) && !line.contains('{'), "{line}");
+
+    // Without the password the server says nothing, and what lies in object storage is shown all the same.
+    let silent = stdout(&world.run("show", &["--server", &server.address]));
+    assert!(silent.contains("it asks for a password: ") && silent.contains("--password-file"), "{silent}");
+    assert!(silent.contains(&format!("announced    {second}")) && !silent.contains("last_error"), "{silent}");
+    let wrong = world.write("wrong", "open barley\n");
+    let refused = stdout(&world.run("show", &["--server", &server.address, "--password-file", &wrong]));
+    assert!(refused.contains(&format!("it refuses the password in {wrong}: ")), "{refused}");
+    let missing = world.run("show", &["--server", &server.address, "--password-file", "/nowhere"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("failed to read the password in /nowhere"), "{}", stderr(&missing));
 }
 
 #[test]

@@ -63,8 +63,9 @@ pub enum FetchError {
     Chunk { file: String, offset: u64, length: u64 },
     #[error("{file} is not of the SHA-256 that the manifest says, {expected}, but of {found}")]
     Whole { file: String, found: Digest, expected: Digest },
-    #[error("failed to write {}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    /// `offset` is that of the chunk that was being written; creating, naming and flushing a file are about none.
+    #[error("failed to write {}{}", path.display(), at(*offset))]
+    Write { path: PathBuf, offset: Option<u64>, source: io::Error },
 }
 
 impl FetchError {
@@ -99,7 +100,7 @@ impl Repository {
         let parent = folder.parent().unwrap_or(Path::new("/"));
         let failed = |path: &Path| {
             let path = path.to_owned();
-            move |source| FetchError::Write { path, source }
+            move |source| FetchError::Write { path, offset: None, source }
         };
         fs::create_dir_all(parent).map_err(failed(parent))?;
         let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(parent).map_err(failed(parent))?;
@@ -123,7 +124,7 @@ impl Repository {
         folder: &Path,
         how: &Fetch,
     ) -> Result<(), FetchError> {
-        let failed = |source| FetchError::Write { path: folder.to_owned(), source };
+        let failed = |source| FetchError::Write { path: folder.to_owned(), offset: None, source };
         fs::create_dir(folder).map_err(failed)?;
         for file in &shard.files {
             self.fetch_file(version, shard.index, file, folder, how).await?;
@@ -140,8 +141,11 @@ impl Repository {
         how: &Fetch,
     ) -> Result<(), FetchError> {
         let path = folder.join(&file.name);
-        let failed = |source| FetchError::Write { path: path.clone(), source };
-        let mut target = File::create_new(&path).map_err(failed)?;
+        let failed = |offset| {
+            let path = path.clone();
+            move |source| FetchError::Write { path, offset, source }
+        };
+        let mut target = File::create_new(&path).map_err(failed(None))?;
         let offsets = (0..file.chunks.len() as u64).map(|index| index * CHUNK_BYTES);
         let chunks = stream::iter(offsets).map(|offset| async move {
             let expected = (file.size - offset).min(CHUNK_BYTES);
@@ -170,7 +174,8 @@ impl Repository {
                 Ok((target, hasher, digest))
             });
             let digest;
-            (target, hasher, digest) = written.await.map_err(io::Error::other).flatten().map_err(failed)?;
+            (target, hasher, digest) =
+                written.await.map_err(io::Error::other).flatten().map_err(failed(Some(offset)))?;
             if Some(&digest) != expected.next() {
                 return Err(FetchError::Chunk { file: shown(), offset, length });
             }
@@ -181,8 +186,12 @@ impl Repository {
             return Err(FetchError::Whole { file: shown(), found, expected: file.sha256 });
         }
         let synced = tokio::task::spawn_blocking(move || target.sync_all()).await;
-        synced.map_err(io::Error::other).flatten().map_err(failed)
+        synced.map_err(io::Error::other).flatten().map_err(failed(None))
     }
+}
+
+fn at(offset: Option<u64>) -> String {
+    offset.map(|offset| format!(" at offset {offset}")).unwrap_or_default()
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -18,8 +18,8 @@ pub struct Layout {
     /// more space.
     pub hash_index: bool,
     pub compression: Compression,
-    /// A new file begins beyond this many bytes or keys. Both bound what writing needs in memory: about 8 bytes
-    /// a key for the filter, and the index. Few large files open faster than many small ones.
+    /// A new file begins beyond this many bytes or keys. Both bound what writing needs in memory: the bytes the index, which has a
+    /// key for each block; the keys all else, see [`crate::Writer::BYTES_A_KEY`]. Few large files open faster than many small ones.
     pub file_bytes: u64,
     pub file_keys: u64,
 }

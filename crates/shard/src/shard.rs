@@ -135,8 +135,9 @@ impl Shard {
     }
 
     /// Hands each key's index and value, or `None`, to `read`, in the order of `keys`. Cheaper than as many
-    /// [`Shard::get`]s: keys of one block share its search. Without `may_wait` it reads from memory alone, as far as
+    /// [`Shard::get`]s: keys of one block share its search. Without `may_wait` it reads from memory alone, as
     /// [`Shard::get_in_memory`] does, and ends at the first key for which that does not do: some may have been handed over by then.
+    /// With [`Residence::Cached`] that is the first of all: RocksDB's MultiGet does not tell what is not in the cache from what is not there.
     pub fn multi_get(
         &self,
         keys: &[&[u8]],
@@ -154,12 +155,13 @@ impl Shard {
             }
             return Ok(InMemory::Done(()));
         }
-        let reading = if may_wait { &self.reading } else { &self.reading_memory };
-        let found = self.database.batched_multi_get_cf_opt(self.family(), keys.iter().copied(), false, reading);
+        if !may_wait && !self.is_mapped() {
+            return Ok(InMemory::MayNeedDisk);
+        }
+        let found = self.database.batched_multi_get_cf_opt(self.family(), keys.iter().copied(), false, &self.reading);
         for (index, value) in found.into_iter().enumerate() {
             match value {
                 Ok(value) => read(index, value.as_deref()),
-                Err(source) if source.kind() == ErrorKind::Incomplete => return Ok(InMemory::MayNeedDisk),
                 Err(source) => return Err(self.failed(source)),
             }
         }

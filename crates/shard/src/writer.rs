@@ -12,7 +12,7 @@ const STAGING: &str = ".staging";
 
 /// Writes one new shard, records in strictly ascending bytewise order of their keys.
 ///
-/// Memory: about 20 bytes a key of one file, plus one block. Dropped without [`Writer::finish`], it leaves files
+/// Memory: about [`Writer::BYTES_A_KEY`] for each key of one file, plus one block. Dropped without [`Writer::finish`], it leaves files
 /// that are no shard; the folder is the caller's to remove.
 pub struct Writer<'a> {
     folder: PathBuf,
@@ -41,6 +41,10 @@ pub struct Written {
 }
 
 impl<'a> Writer<'a> {
+    /// What it holds for each key of the file that it writes, about: 9 bytes for the filter and a share of the index, and once these
+    /// are written 11 for the locator.
+    pub const BYTES_A_KEY: u64 = 20;
+
     /// Begins a shard in `folder`, which is created and must be empty if it exists.
     pub fn create(folder: &Path, options: &'a WriteOptions) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Create { folder: folder.to_owned(), source: source.into() };

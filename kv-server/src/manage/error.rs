@@ -84,7 +84,7 @@ impl Error {
                 | FetchError::Chunk { file, offset, .. }
                 | FetchError::Short { file, found: offset, .. } => (file.clone(), Some(*offset)),
                 FetchError::Whole { file, .. } => (file.clone(), None),
-                FetchError::Write { path, .. } => (path.display().to_string(), None),
+                FetchError::Write { path, offset, .. } => (path.display().to_string(), *offset),
                 _ => return (None, None),
             },
             Self::Verify { folder, source, .. } => match &**source {

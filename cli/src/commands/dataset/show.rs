@@ -1,5 +1,7 @@
 //! `dragnet dataset show`.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use dataset::{Announcement, Manifest, VersionId};
 use serde_json::json;
@@ -19,7 +21,8 @@ its last error.
 Examples:
   dragnet dataset show file:///srv/datasets/packages
   dragnet dataset show file:///srv/datasets/packages --version 000006-77aa01c3
-  dragnet dataset show file:///srv/datasets/packages --server 127.0.0.1:6379")]
+  dragnet dataset show file:///srv/datasets/packages --server 127.0.0.1:6379
+  dragnet dataset show file:///srv/datasets/packages --server kv-0:6379 --password-file /etc/dragnet/password")]
 pub struct Args {
     /// The dataset: file:///absolute/path or s3://bucket/path
     url: String,
@@ -29,9 +32,17 @@ pub struct Args {
     /// A server to ask what it serves
     #[arg(long, value_name = "HOST:PORT", env = "DRAGNET_KV", value_parser = parse::address)]
     server: Option<String>,
+    /// A file whose first line the server wants as its password
+    #[arg(long, value_name = "FILE", env = "DRAGNET_KV_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: Args, ctx: &mut Context) -> Result<()> {
+    // A file that cannot be read is a mistake on this command line, which ends here; a server's silence is not.
+    let password = match (&args.server, &args.password_file) {
+        (Some(_), Some(file)) => Some(server::Password::read(file)?),
+        _ => None,
+    };
     let repository = open(&args.url)?;
     let announcement = repository.announcement().await?;
     let manifest = match args.version.or(announcement.target()) {
@@ -40,7 +51,7 @@ pub(super) async fn run(args: Args, ctx: &mut Context) -> Result<()> {
     };
     // What the server says is worth most when something is wrong, so its silence is shown and hides nothing.
     let served = match &args.server {
-        Some(address) => Some((address, server::states(address, &repository).await)),
+        Some(address) => Some((address, server::states(address, password.as_ref(), &repository).await)),
         None => None,
     };
     if ctx.out.is_json() {

@@ -51,7 +51,8 @@ pub struct Build {
     /// What clients put before the keys of the source when they ask.
     pub key_prefix: String,
     pub on_duplicate: OnDuplicate,
-    /// Bytes that rows in memory may take, about; at least [`MIN_MEMORY`]. A row larger than it takes what it needs.
+    /// Bytes that rows in memory and what is remembered of written ones may take, about; at least [`MIN_MEMORY`]. A row larger than it
+    /// takes what it needs. Shards have smaller files where it is little for the number of cores.
     pub memory: usize,
     /// Where sorted runs and shards lie meanwhile: about twice what keys and values take. `None`: beside a local
     /// dataset, so that finished files are linked and not copied, or in the system's folder for a remote one.

@@ -9,10 +9,10 @@ use std::{
     thread,
 };
 
-use shard::{WriteOptions, Writer};
+use shard::{Layout, WriteOptions, Writer};
 
 use super::{
-    Build, Error, OnDuplicate, OnStep, Step,
+    Build, Error, MIN_MEMORY, OnDuplicate, OnStep, Step,
     sort::{Row, Sorted},
 };
 use crate::{
@@ -22,6 +22,14 @@ use crate::{
 
 /// Rows between two reports of progress.
 const ROWS_PER_STEP: u64 = 16_384;
+/// The part of [`Build::memory`] for what all writers hold: a quarter. Nearly half is taken by rows that never went to the disk, another
+/// quarter by buffers for those that did.
+const WRITING_PART: u64 = 4;
+/// Smaller files would cost a server more than they save here, which is some 1.3 MB a thread.
+const LEAST_FILE_KEYS: u64 = 64 << 10;
+const LEAST_FILE_BYTES: u64 = 64 << 20;
+/// Bytes of a file for each byte of its index: one key of some 100 bytes, with its place, for each block of 4 KiB.
+const FILE_TO_INDEX: u64 = 32;
 
 /// All shards, on the local disk, and what the manifest says of them.
 #[derive(Debug)]
@@ -45,7 +53,7 @@ pub(super) fn write(
     let next = AtomicU16::new(first);
     let progress = Progress { written: AtomicU64::new(0), of: sorted.rows, on_step, stop };
     let results: Mutex<Vec<Result<ShardEntry, Error>>> = Mutex::default();
-    let options = WriteOptions::default();
+    let options = WriteOptions::new(Writers { threads, memory: build.memory.max(MIN_MEMORY) }.layout());
     let work = || {
         loop {
             let shard = next.fetch_add(1, Ordering::Relaxed);
@@ -71,6 +79,26 @@ pub(super) fn write(
     shards.sort_unstable_by_key(|shard| shard.index);
     hash(&mut shards, folder, threads, on_step)?;
     Ok(Ready { shards, rows })
+}
+
+/// The threads that write shards at a time, and the memory of the whole build.
+struct Writers {
+    threads: usize,
+    memory: usize,
+}
+
+impl Writers {
+    /// Files as large as they may be, so that what all writers hold of theirs stays within their part of the memory.
+    fn layout(&self) -> Layout {
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let each = number(self.memory) / WRITING_PART / number(self.threads).max(1);
+        let most = Layout::default();
+        Layout {
+            file_keys: (each / Writer::BYTES_A_KEY).clamp(LEAST_FILE_KEYS, most.file_keys),
+            file_bytes: each.saturating_mul(FILE_TO_INDEX).clamp(LEAST_FILE_BYTES, most.file_bytes),
+            ..most
+        }
+    }
 }
 
 struct Progress<'a> {
@@ -202,4 +230,31 @@ fn hash(shards: &mut [ShardEntry], folder: &Path, threads: usize, on_step: &OnSt
         shard.files.sort_unstable_by(|left, right| left.name.cmp(&right.name));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(memory: usize, threads: usize) -> Layout {
+        Writers { threads, memory }.layout()
+    }
+
+    #[test]
+    fn files_are_as_large_as_the_memory_and_the_number_of_writers_allow() {
+        for (memory, threads) in [(64 << 20, 2), (256 << 20, 16), (512 << 20, 2), (2 << 30, 8)] {
+            let Layout { file_keys, file_bytes, .. } = layout(memory, threads);
+            let part = u64::try_from(memory / threads / 4).unwrap();
+            let held = file_keys * Writer::BYTES_A_KEY;
+            assert!(held <= part && held + Writer::BYTES_A_KEY > part, "{memory} {threads}: {file_keys}");
+            assert!(file_bytes / FILE_TO_INDEX <= part, "{memory} {threads}: {file_bytes}");
+        }
+        assert_eq!(layout(16 << 30, 1), Layout::default(), "more than the usual size is never needed");
+    }
+
+    #[test]
+    fn files_do_not_become_silly() {
+        let Layout { file_keys, file_bytes, .. } = layout(MIN_MEMORY, 64);
+        assert_eq!((file_keys, file_bytes), (LEAST_FILE_KEYS, LEAST_FILE_BYTES));
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use dataset::{Fetch, build::Build};
+use dataset::{Fetch, FetchError, build::Build};
 
 use crate::world::{World, names, plan, run};
 
@@ -76,6 +76,8 @@ async fn a_download_without_room_says_so_and_leaves_nothing() {
     let folder = disk.join("data").join(manifest.version.to_string());
     let error = world.repository.fetch(&manifest, &[0], &folder, &Fetch::default()).await.unwrap_err();
     assert!(error.is_full() && error.is_retryable(), "{error:?}");
+    assert!(matches!(&error, FetchError::Write { offset: Some(_), .. }), "{error:?}");
+    assert!(error.to_string().contains("at offset "), "{error}");
     assert!(is_empty(&disk.join("data")), "{:?}", names(&disk.join("data")));
     fs::create_dir(&folder).unwrap(); // there is room again
 }

@@ -100,17 +100,25 @@ fn what_is_not_in_the_cache_is_left_to_those_who_may_wait() {
     let shard = Shard::open(folder.path(), &cached).unwrap();
     let key = b"key-0000042";
     let length = |shard: &Shard| shard.get_in_memory(key, |value| value.map(<[u8]>::len)).unwrap();
-    let many = || shard.multi_get(&[b"no such key", key], false, |_, _| {}).unwrap();
+    let many = |shard: &Shard| {
+        let mut found = Vec::new();
+        let read = shard.multi_get(&[b"no such key", key], false, |_, value| found.push(value.map(<[u8]>::len)));
+        (read.unwrap(), found)
+    };
     assert_eq!(length(&shard), InMemory::MayNeedDisk);
-    assert_eq!(many(), InMemory::MayNeedDisk);
     let expected = value(&shard, key).unwrap().len();
     assert_eq!(length(&shard), InMemory::Done(Some(expected)), "it was read a moment ago");
-    assert_eq!(many(), InMemory::Done(()));
+    assert_eq!(
+        many(&shard),
+        (InMemory::MayNeedDisk, Vec::new()),
+        "nothing is answered rather than that it is not there"
+    );
     // The filter is always in memory, and all but certain that this is absent.
     assert_eq!(shard.get_in_memory(b"no such key", |value| value.is_some()).unwrap(), InMemory::Done(false));
 
     let mapped = Shard::open(folder.path(), &OpenOptions::default()).unwrap();
     assert_eq!(length(&mapped), InMemory::Done(Some(expected)));
+    assert_eq!(many(&mapped), (InMemory::Done(()), vec![None, Some(expected)]));
 }
 
 #[test]

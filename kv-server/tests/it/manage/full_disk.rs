@@ -61,7 +61,8 @@ fn downloaded(world: &World, version: dataset::VersionId) -> f64 {
 fn a_disk_that_fills_up_during_a_download_leaves_the_old_version_alone() {
     let (world, first) = World::with_first_version();
     let Some(_disk) = SmallDisk::mount(&world.data_dir(), 24 << 20) else { return };
-    let slow = ["--retry-failed", "500ms", "--download-rate", "4MiB"];
+    // Long enough to see the first failure: the next one is that there is no room to begin with.
+    let slow = ["--retry-failed", "3s", "--download-rate", "4MiB"];
     let mut server = world.server(&slow);
     server.wait_for_tag("v1");
     let second = world.build_large("v2");
@@ -81,7 +82,11 @@ fn a_disk_that_fills_up_during_a_download_leaves_the_old_version_alone() {
     let status =
         server.wait_for_status("it failed for want of room", |status| status["last_error"]["kind"] == "no_space");
     assert_eq!(status["serving"], first.to_string());
-    assert!(status["last_error"]["error"].as_str().unwrap().contains("No space left"), "{status}");
+    let error = &status["last_error"];
+    let text = error["error"].as_str().unwrap();
+    assert!(text.contains("No space left") && text.contains("at offset "), "{status}");
+    let named = error["file"].as_str().unwrap();
+    assert!(named.starts_with(world.data_dir().to_str().unwrap()) && error["offset"].is_u64(), "{status}");
     assert_eq!(server.tag("key-9").unwrap(), "v1");
 
     // A note that could not be written keeps nobody from going on, and room makes it whole.

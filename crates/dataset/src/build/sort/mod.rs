@@ -50,7 +50,7 @@ pub(super) fn sort(
     stop: &AtomicBool,
 ) -> Result<Sorted, Error> {
     let memory = build.memory.max(MIN_MEMORY);
-    // Two arenas, and a rest for what reading and writing need.
+    // Two arenas, and a rest for what reading and the writing of runs need.
     let arena_bytes = memory / 20 * 9;
     thread::scope(|scope| {
         let (full, to_sort) = sync_channel::<Arena>(0);
@@ -175,14 +175,14 @@ impl Sorted {
     }
 
     /// Hands the rows of one shard to `visit`, by key, rows of one key in the order of the source.
-    /// At most `threads` callers at a time.
+    /// At most `threads` callers at a time, whose buffers take a quarter of the memory together: as much again is for what they write.
     pub(super) fn rows_of(
         &self,
         shard: u16,
         threads: usize,
         visit: impl FnMut(Row<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        merge::merge(&self.runs, shard, self.memory / threads.max(1), visit)
+        merge::merge(&self.runs, shard, self.memory / 2 / threads.max(1), visit)
     }
 
     /// Where a row stands in the source.

@@ -8,7 +8,10 @@ mod parquet;
 
 use std::{fmt, fs::File, io::Read, path::Path};
 
-use super::{Build, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES, Place, Problem, SourceFile, Step, Value};
+use super::{Build, Error, MAX_KEY_BYTES, MAX_VALUE_BYTES, MIN_MEMORY, Place, Problem, SourceFile, Step, Value};
+
+/// The part of [`Build::memory`] for rows on their way to an arena: a twentieth, half of what the arenas leave.
+const READING_PART: usize = 20;
 
 /// What a source file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub(super) struct Reading<'a> {
     pub(super) file: &'a Path,
     pub(super) key: &'a str,
     pub(super) value: &'a Value,
+    /// Bytes that rows may take that are read and not handed out yet.
+    pub(super) memory: usize,
     pub(super) progress: &'a mut dyn FnMut(u64),
 }
 
@@ -105,7 +110,13 @@ pub(super) fn read(
     let mut before = 0;
     for (index, source) in build.sources.iter().enumerate() {
         let mut progress = |done| on_step(Step::Read { done: before + done, of });
-        let mut reading = Reading { file: &source.path, key: &build.key, value: &build.value, progress: &mut progress };
+        let mut reading = Reading {
+            file: &source.path,
+            key: &build.key,
+            value: &build.value,
+            memory: build.memory.max(MIN_MEMORY) / READING_PART,
+            progress: &mut progress,
+        };
         let mut one = |row: u64, key: &[u8], value: &[u8]| sink(index, row, key, value);
         match source.format {
             Format::Parquet => parquet::read(&mut reading, &mut one),

@@ -127,3 +127,35 @@ fn nodes_become_a_cluster_that_is_backed_up_and_restored() {
     let foreign = nodes.run(&["cluster", "add", &green]);
     assert!(stderr(&foreign).contains("is of cluster green, not of blue"), "{}", stderr(&foreign));
 }
+
+/// Two of three are gone with their disks, and nobody ever took a backup.
+#[test]
+fn a_member_that_is_left_alone_writes_what_it_knows_and_a_new_cluster_begins_with_it() {
+    let mut nodes = Nodes::start(4);
+    nodes.ok(&["cluster", "found", &nodes.address(0), "--name", "blue"]);
+    for number in [1, 2] {
+        nodes.ok(&["cluster", "add", &nodes.address(number)]);
+    }
+    let files = nodes.dir.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    nodes.ok(&["corpus", "add", "kept", &files.display().to_string()]);
+    let survivor = nodes.address(2);
+    let has = |address: &str| nodes.objects(&["cluster", "snapshot", address]).remove(0)["index"].as_u64().unwrap();
+    let decided = has(&nodes.address(0));
+    wait_for("the one that will be left has heard of it", || has(&survivor) >= decided);
+    let knows = |address: &str| {
+        let corpora = dragnet(&["corpus", "list", "--json", "--cluster", address]).output().unwrap();
+        stdout(&corpora).contains("kept")
+    };
+    for number in [0, 1] {
+        nodes.processes[number].kill().unwrap();
+        nodes.processes[number].wait().unwrap();
+    }
+    let place = nodes.url("rescued");
+    let alone = dragnet(&["cluster", "backup", "--to", &place, "--cluster", &survivor]).output().unwrap();
+    assert!(!alone.status.success(), "nobody leads: {}", stdout(&alone));
+    nodes.ok(&["cluster", "backup", "--to", &place, "--member", &survivor]);
+    let new = nodes.address(3);
+    nodes.ok(&["cluster", "restore", &new, "--from", &place, "--name", "green"]);
+    wait_for("the new cluster has what was decided", || knows(&new));
+}

@@ -37,10 +37,13 @@ pub(super) async fn snapshot(ctx: &mut Context, node: Option<String>) -> Result<
     Ok(())
 }
 
-pub(super) async fn take(ctx: &mut Context, url: String, keep: u32) -> Result<()> {
-    let leader = leader_status(ctx).await?.leader_address;
+pub(super) async fn take(ctx: &mut Context, url: String, keep: u32, member: Option<String>) -> Result<()> {
+    let member = match member {
+        Some(member) => member,
+        None => leader_status(ctx).await?.leader_address,
+    };
     let request = v1::BackupRequest { url, keep };
-    let taken = ask_node(&leader, "back up", BACKUP_DEADLINE, async |mut client| client.backup(request).await).await?;
+    let taken = ask_node(&member, "back up", BACKUP_DEADLINE, async |mut client| client.backup(request).await).await?;
     let v1::BackupResponse { backup, removed } = taken;
     let backup = backup.unwrap_or_default();
     if ctx.out.is_json() {

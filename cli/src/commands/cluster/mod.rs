@@ -112,8 +112,12 @@ Examples:
 The state is corpora, rulesets, and what was done; manifests and findings stay where they are, in the cluster's own \
 object storage. Members back up by themselves when started with --backup-url.
 
+When too few members are left to agree, --member has one of those write what it knows to be decided. What the others had \
+decided by then, and it had not heard of, is not in it: those files are scanned once more.
+
 Examples:
   dragnet cluster backup --to s3://bucket/backups --keep 24
+  dragnet cluster backup --to s3://bucket/rescued --member orchestrator-2:7601
   dragnet cluster backups --at s3://bucket/backups")]
     Backup {
         /// Where to [default: as the members were started with]
@@ -122,6 +126,9 @@ Examples:
         /// How many backups of this cluster to keep there, the newest; 0: all
         #[arg(long, value_name = "N", default_value_t = 0)]
         keep: u32,
+        /// The member that writes it [default: the one that leads]
+        #[arg(long, value_name = "HOST:PORT", value_parser = parse::address)]
+        member: Option<String>,
     },
     /// List the backups in a place, newest first
     #[command(after_help = "Example:\n  dragnet cluster backups --at s3://bucket/backups --json")]
@@ -163,7 +170,7 @@ pub async fn run(command: Command, ctx: &mut Context) -> Result<()> {
         Command::Remove { node, force } => members::remove(ctx, &node, force).await,
         Command::Transfer { to } => members::transfer(ctx, to.as_deref()).await,
         Command::Snapshot { node } => backups::snapshot(ctx, node).await,
-        Command::Backup { to, keep } => backups::take(ctx, to, keep).await,
+        Command::Backup { to, keep, member } => backups::take(ctx, to, keep, member).await,
         Command::Backups { at } => backups::list(ctx, at).await,
         Command::Restore { node, from, of, name } => {
             join::restore(ctx, &node, v1::RestoreRequest { url: from, cluster_id: name, from_cluster_id: of }).await

@@ -79,7 +79,7 @@ fn with_a_list_of_namespaces_nothing_is_granted_elsewhere() {
         .flat_map(rules)
         .flat_map(|rule| texts(&rule["resources"]))
         .collect();
-    assert_eq!(cluster_wide, ["storageclasses", "validatingwebhookconfigurations"]);
+    assert_eq!(cluster_wide, ["validatingwebhookconfigurations"]);
 
     let role_in = |namespace: &str| {
         objects

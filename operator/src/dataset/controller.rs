@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
     api::{
+        apps::v1::StatefulSet,
         batch::v1::Job,
         core::v1::{ConfigMap, Pod, Secret},
     },
@@ -39,7 +40,9 @@ use crate::{
         apply::{apply, meta},
         conditions,
         labels::{Component, labels, selector},
-        pods, volumes,
+        pods,
+        staging::{self, Staging},
+        volumes,
     },
     judgement::Judgement,
 };
@@ -51,6 +54,7 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 #[derive(Default)]
 struct Memory {
     entries: Mutex<BTreeMap<(String, String), Remembered>>,
+    staging: Staging,
 }
 
 #[derive(Clone, Default)]
@@ -100,7 +104,7 @@ async fn reconcile(
     }
     let before = dataset.status.clone().unwrap_or_default();
     let mut remembered = memory.of(&key);
-    let acted = act(dataset, &key, &before, ctx, &mut remembered, client).await;
+    let acted = act(dataset, &key, &before, ctx, &mut remembered, &memory.staging, client).await;
     memory.keep(&key, remembered);
     let (status, judgements, outcome) = match acted {
         Ok(acted) => acted,
@@ -132,6 +136,7 @@ async fn act(
     before: &BatchDatasetStatus,
     ctx: &Context,
     remembered: &mut Remembered,
+    staging: &Staging,
     client: reqwest::Client,
 ) -> Result<(BatchDatasetStatus, Vec<Judgement>, Outcome), Error> {
     let (namespace, name) = (key.0.as_str(), key.1.as_str());
@@ -143,10 +148,10 @@ async fn act(
     }
     let token = token(dataset, key, ctx, remembered).await?;
     let topology = topology_of(dataset, key, &pods, before, ctx, remembered).await?;
-    let mut refused = None;
+    let mut made = Servers::default();
     if !paused {
         make(dataset, ctx, topology.as_ref()).await?;
-        refused = make_servers(dataset, ctx).await?;
+        made = make_servers(dataset, ctx, staging).await?;
     }
     let build = build(dataset, key, before, ctx).await?;
     let admin = Admin::new(client, token, name.to_owned());
@@ -195,7 +200,8 @@ async fn act(
         topology_epoch: topology.as_ref().map(|topology| topology.epoch),
         trouble: trouble.as_deref(),
         disobedient: &disobedient,
-        volumes: refused.as_deref(),
+        volumes: made.refused.as_deref(),
+        staged: made.staged,
         before,
     });
     let wait = decision.look_again.unwrap_or(LATER).max(if disobedient.is_empty() { Duration::ZERO } else { SOON });
@@ -234,26 +240,41 @@ async fn make(dataset: &BatchDataset, ctx: &Context, topology: Option<&Topology>
     Ok(())
 }
 
-/// The servers, and volumes as large as they are to be. Returns why volumes stay as small as they are: what serves goes on.
-async fn make_servers(dataset: &BatchDataset, ctx: &Context) -> Result<Option<String>, Error> {
+/// What was left undone of the servers, which go on serving.
+#[derive(Default)]
+struct Servers {
+    /// The operator is another one and would make pods differently; other datasets come first.
+    staged: bool,
+    /// Why volumes stay as small as they are.
+    refused: Option<String>,
+}
+
+/// The servers, and volumes as large as they are to be.
+async fn make_servers(dataset: &BatchDataset, ctx: &Context, staging: &Staging) -> Result<Servers, Error> {
     let mut wanted = objects::stateful_set(&ctx.settings, dataset);
     let (namespace, name) = (dataset.namespace().unwrap_or_default(), dataset.name_any());
     let existing = ctx.children.stateful_sets.get(&namespace, &wanted.name_any());
     if existing.as_ref().is_some_and(|set| set.metadata.deletion_timestamp.is_some()) {
-        return Ok(None);
+        return Ok(Servers::default());
     }
     let size = &dataset.spec.volume.size;
     let claims = ctx.children.claims.with_labels(&namespace, &selector(Component::KvServer, &name));
     let claims = claims.iter().map(AsRef::as_ref);
     let growth = growth(crd::bytes_of(size).unwrap_or(0), existing.as_deref(), claims);
     if let (Growth::Template, Some(set)) = (&growth, &existing) {
-        return volumes::remake(ctx, dataset, set.as_ref()).await.map(|()| None);
+        return volumes::remake(ctx, dataset, set.as_ref()).await.map(|()| Servers::default());
     }
+    let mut staged = false;
     if let Some(existing) = &existing {
         volumes::keep_template(existing, &mut wanted);
+        let made = (existing.annotations(), wanted.annotations());
+        staged = staging.has_to_wait(&(namespace, name), made, is_settled(existing), ctx.settings.upgrades_at_a_time);
+        if staged {
+            keep_pods(existing, &mut wanted);
+        }
     }
     apply(ctx, &wanted).await?;
-    let Growth::Claims(small) = growth else { return Ok(None) };
+    let Growth::Claims(small) = growth else { return Ok(Servers { staged, refused: None }) };
     let mut refused = None;
     for claim in small {
         match volumes::enlarge(ctx, dataset, &claim, size).await {
@@ -261,7 +282,25 @@ async fn make_servers(dataset: &BatchDataset, ctx: &Context) -> Result<Option<St
             other => other?,
         }
     }
-    Ok(refused)
+    Ok(Servers { staged, refused })
+}
+
+/// All servers are there, and of the template that exists.
+fn is_settled(set: &StatefulSet) -> bool {
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    set.status.as_ref().is_some_and(|status| {
+        status.observed_generation >= set.metadata.generation
+            && status.updated_replicas.unwrap_or(0) >= wanted
+            && status.ready_replicas.unwrap_or(0) >= wanted
+    })
+}
+
+fn keep_pods(existing: &StatefulSet, wanted: &mut StatefulSet) {
+    if let (Some(spec), Some(annotations), Some(old)) =
+        (wanted.spec.as_mut(), wanted.metadata.annotations.as_mut(), existing.spec.as_ref())
+    {
+        staging::keep_template((&mut spec.template, annotations), (&old.template, existing.annotations()));
+    }
 }
 
 /// The secret between the operator and the servers, made once.

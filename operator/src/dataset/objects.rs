@@ -35,7 +35,7 @@ use crate::{
     frame::{
         apply::meta,
         labels::{Component, labels, selector},
-        pods,
+        pods, staging,
     },
 };
 
@@ -87,15 +87,27 @@ pub(crate) fn stateful_set(settings: &Settings, dataset: &BatchDataset) -> State
         }),
         status: None,
     };
+    let template = pods::template(settings, &spec.pods, component, &name, pod);
+    let requested = serde_json::json!([
+        spec.versions,
+        spec.source.as_ref().map(|source| &source.prefix),
+        spec.shards,
+        spec.keep,
+        spec.image,
+        spec.resources,
+        spec.pods
+    ]);
+    let mut metadata = meta_of(dataset, names::servers(&name), component);
+    metadata.annotations = Some(staging::annotations(&template, &requested, dataset.metadata.generation));
     StatefulSet {
-        metadata: meta_of(dataset, names::servers(&name), component),
+        metadata,
         spec: Some(StatefulSetSpec {
             replicas: Some(i32::from(server_count(spec))),
             // They need nothing of one another.
             pod_management_policy: Some("Parallel".to_owned()),
             service_name: Some(names::nodes(&name)),
             selector: LabelSelector { match_labels: Some(selector(component, &name)), ..LabelSelector::default() },
-            template: pods::template(settings, &spec.pods, component, &name, pod),
+            template,
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: None,

@@ -134,6 +134,10 @@ fn rest(facts: &Facts<'_>, decision: Decision) -> Decision {
 
 fn go_on(facts: &Facts<'_>, rollout: &RolloutStatus, decision: Decision) -> Decision {
     let mut rollout = rollout.clone();
+    if rollout.since.parse().is_ok_and(|since: Timestamp| since > facts.now) {
+        // By another operator's clock, or ours before it was set back: nobody waits for that time to come.
+        rollout.since = facts.now.to_string();
+    }
     if rollout.phase == Phase::Stopped {
         rollout = begin(facts, &rollout.version, &rollout.from);
     }
@@ -210,7 +214,7 @@ fn canaries<'a>(facts: &Facts<'a>) -> Vec<&'a Server> {
 fn in_phase(facts: &Facts<'_>, rollout: &RolloutStatus) -> Duration {
     let since = rollout.since.parse().unwrap_or(facts.now);
     let passed: SignedDuration = facts.now.duration_since(since);
-    Duration::try_from(passed).unwrap_or_default() // a clock that was set back
+    Duration::try_from(passed).unwrap_or_default()
 }
 
 /// What went wrong with the version that is rolled out.

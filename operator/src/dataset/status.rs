@@ -30,6 +30,8 @@ pub(crate) struct Known<'a> {
     pub(crate) trouble: Option<&'a str>,
     /// Servers that did not do what they were told, and why.
     pub(crate) disobedient: &'a BTreeMap<String, String>,
+    /// The operator is newer and would make pods differently, and it is not their turn.
+    pub(crate) staged: bool,
     /// Why volumes do not grow, in the API server's own words.
     pub(crate) volumes: Option<&'a str>,
     pub(crate) before: &'a BatchDatasetStatus,
@@ -135,6 +137,10 @@ fn judge(known: &Known<'_>, status: &BatchDatasetStatus, all_good: bool) -> Vec<
             Judgement::yes(Progressing, reason::BUILDING, "a version is being built; status.build says how far it is")
         }
         (None, _) if !all_good => Judgement::yes(Progressing, reason::WAITING_FOR_PODS, "not all servers serve yet"),
+        (None, _) if known.staged => {
+            let message = "the operator is newer and would make pods differently; other datasets come first";
+            Judgement::yes(Progressing, reason::UPGRADE_STAGED, message)
+        }
         (None, _) => Judgement::no(Progressing, reason::AS_EXPECTED, ""),
     };
     let disobedient = known.disobedient.iter().next();
@@ -270,6 +276,7 @@ mod tests {
             trouble,
             disobedient: &BTreeMap::new(),
             volumes,
+            staged: false,
             before: &BatchDatasetStatus::default(),
         };
         let (status, judgements) = status(&known);

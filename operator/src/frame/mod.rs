@@ -18,6 +18,7 @@ pub mod leadership;
 pub mod orchestrators;
 pub mod pods;
 pub mod runner;
+pub(crate) mod staging;
 pub mod status;
 pub(crate) mod volumes;
 pub mod watched;

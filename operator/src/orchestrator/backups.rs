@@ -23,7 +23,7 @@ pub(crate) async fn look(ctx: &Context, observed: &Observed, failed_at: Option<T
     if !due(before.as_ref(), interval, failed_at, observed.now) {
         return before;
     }
-    match write(ctx, orchestrator, leading, interval, observed.now).await {
+    match write(ctx, orchestrator, before.as_ref(), leading, interval, observed.now).await {
         Ok(status) => Some(status),
         Err(error) => {
             let message = format!("{}; check spec.backup.url and the credentials of spec.storage", error.words());
@@ -38,12 +38,27 @@ fn due(before: Option<&BackupStatus>, interval: SignedDuration, failed_at: Optio
         return false;
     }
     let last = before.and_then(|backup| backup.last_time.as_ref());
-    last.is_none_or(|last| now.duration_since(last.0) >= interval)
+    // One in the future was written by a clock that was wrong.
+    last.is_none_or(|last| last.0 > now || now.duration_since(last.0) >= interval)
+}
+
+/// Whether the newest backup in storage is this interval's: written by an operator that was ended before its status told of it. Its time is
+/// by the leader's clock.
+fn is_of_now(
+    before: Option<&BackupStatus>,
+    newest: (&str, Timestamp),
+    interval: SignedDuration,
+    now: Timestamp,
+) -> bool {
+    let (url, taken_at) = newest;
+    let is_told = before.and_then(|before| before.last_url.as_deref()) == Some(url);
+    !is_told && now.duration_since(taken_at).abs() < interval
 }
 
 async fn write(
     ctx: &Context,
     orchestrator: &Orchestrator,
+    before: Option<&BackupStatus>,
     leading: i32,
     interval: SignedDuration,
     now: Timestamp,
@@ -52,9 +67,8 @@ async fn write(
     let host = host(ctx, orchestrator, leading).ok_or_else(|| Error::Other("the leader has no address".to_owned()))?;
     let mut leader = Peer::new(&host)?;
     let mut stored = leader.backups(&spec.url).await?;
-    // Perhaps the operator was ended between a backup and the status that tells of it.
-    let newest = stored.first().and_then(|backup| time_of(backup.taken_at_ms));
-    if newest.is_none_or(|newest| now.duration_since(newest) >= interval) {
+    let newest = stored.first().and_then(|backup| Some((backup.url.as_str(), time_of(backup.taken_at_ms)?)));
+    if newest.is_none_or(|newest| !is_of_now(before, newest, interval, now)) {
         leader.backup(&spec.url, spec.keep.unsigned_abs()).await?;
         fail_point::reach(fail_point::AFTER_BACKUP);
         stored = leader.backups(&spec.url).await?;
@@ -93,6 +107,20 @@ mod tests {
         assert!(due(None, hour, None, at(0)));
         assert!(!due(Some(&last(0)), hour, None, at(3599)));
         assert!(due(Some(&last(0)), hour, None, at(3600)));
+    }
+
+    #[test]
+    fn clocks_that_were_wrong_do_not_keep_a_backup_from_being_due() {
+        let hour = SignedDuration::from_hours(1);
+        assert!(due(Some(&last(1_000_000)), hour, None, at(0)));
+        let told = |url: &str| BackupStatus { last_url: Some(url.to_owned()), ..BackupStatus::default() };
+        assert!(is_of_now(Some(&told("a")), ("b", at(10)), hour, at(20)), "written, and not told of");
+        assert!(is_of_now(None, ("b", at(30)), hour, at(20)), "by a clock that is ahead");
+        assert!(
+            !is_of_now(Some(&told("b")), ("b", at(9000)), hour, at(3600)),
+            "told of, whatever the leader's clock says"
+        );
+        assert!(!is_of_now(None, ("b", at(0)), hour, at(3600)), "of a life before");
     }
 
     #[test]

@@ -29,11 +29,13 @@ use crate::{
         self, Context, Error, Outcome, apply,
         labels::{self, Component},
         orchestrators::{Unresolved, addresses},
-        pods, status as frame_status,
+        pods,
+        staging::{self, Staging},
+        status as frame_status,
     },
     orchestrator::{Peer, member_host, rough},
 };
-use objects::{GENERATION, REQUESTED, Surroundings, TEMPLATE};
+use objects::Surroundings;
 use scaling::{History, recommend};
 use status::Look;
 
@@ -41,22 +43,19 @@ use status::Look;
 const QUIET: Duration = Duration::from_secs(15);
 /// While pods come and go.
 const BUSY: Duration = Duration::from_secs(3);
-/// A pool that the operator itself has to roll waits for the one before so long at most.
-const TURN: Duration = Duration::from_secs(600);
 
 /// What outlasts one look.
 struct Memory {
     born: Instant,
     histories: Mutex<BTreeMap<Key, History>>,
-    /// Whose pods are being replaced for the operator's own sake, and since when.
-    rolling: Mutex<BTreeMap<Key, Duration>>,
+    staging: Staging,
 }
 
 type Key = (String, String);
 
 /// Runs the controller until `stop`.
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) {
-    let memory = Arc::new(Memory { born: Instant::now(), histories: Mutex::default(), rolling: Mutex::default() });
+    let memory = Arc::new(Memory { born: Instant::now(), histories: Mutex::default(), staging: Staging::default() });
     let reconcile = move |worker: Arc<ScanWorker>, ctx: Arc<Context>| {
         let memory = Arc::clone(&memory);
         async move { reconcile(&worker, &ctx, &memory).await }
@@ -253,20 +252,8 @@ fn is_staged(ctx: &Context, memory: &Memory, key: &Key, worker: &ScanWorker, sur
     let (namespace, _) = key;
     let Some(existing) = ctx.children.deployments.get(namespace, &objects::name(worker)) else { return false };
     let wanted = objects::deployment(&ctx.settings, worker, surroundings);
-    let same = |annotation: &str| existing.annotations().get(annotation) == wanted.annotations().get(annotation);
-    let settled = is_settled(&existing);
-    let mut rolling = memory.rolling.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = memory.born.elapsed();
-    rolling.retain(|other, since| (other != key || !settled || !same(TEMPLATE)) && now.saturating_sub(*since) < TURN);
-    let asked_for = !same(REQUESTED) && !same(GENERATION);
-    if same(TEMPLATE) || asked_for || rolling.contains_key(key) {
-        return false;
-    }
-    if rolling.len() < ctx.settings.upgrades_at_a_time {
-        rolling.insert(key.clone(), now);
-        return false;
-    }
-    true
+    let made = (existing.annotations(), wanted.annotations());
+    memory.staging.has_to_wait(key, made, is_settled(&existing), ctx.settings.upgrades_at_a_time)
 }
 
 fn is_settled(deployment: &Deployment) -> bool {
@@ -299,14 +286,9 @@ async fn execute(ctx: &Context, worker: &ScanWorker, surroundings: &Surroundings
 }
 
 fn keep_template(deployment: &mut Deployment, existing: &Deployment) {
-    if let (Some(spec), Some(old)) = (deployment.spec.as_mut(), existing.spec.as_ref()) {
-        spec.template = old.template.clone();
-    }
-    if let (Some(new), Some(old)) = (deployment.metadata.annotations.as_mut(), existing.metadata.annotations.as_ref()) {
-        for key in [TEMPLATE, REQUESTED, GENERATION] {
-            if let Some(value) = old.get(key) {
-                new.insert(key.to_owned(), value.clone());
-            }
-        }
+    if let (Some(spec), Some(annotations), Some(old)) =
+        (deployment.spec.as_mut(), deployment.metadata.annotations.as_mut(), existing.spec.as_ref())
+    {
+        staging::keep_template((&mut spec.template, annotations), (&old.template, existing.annotations()));
     }
 }

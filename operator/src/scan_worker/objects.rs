@@ -17,20 +17,13 @@ use crate::{
     frame::{
         apply,
         labels::{self, Component},
-        pods,
+        pods, staging,
     },
 };
 
 const HTTP_PORT: i32 = 7691;
 /// Beyond the time to drain, for what comes before and after.
 const GRACE_SECONDS: u64 = 15;
-/// Deployment: digest of what the resource alone says of the template.
-pub(crate) const REQUESTED: &str = "dragnet.dev/requested";
-/// Deployment: generation of the resource that it was applied for.
-pub(crate) const GENERATION: &str = "dragnet.dev/generation";
-/// Deployment: digest of its template.
-pub(crate) const TEMPLATE: &str = "dragnet.dev/template";
-
 /// What the worker is told of its surroundings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Surroundings {
@@ -54,10 +47,10 @@ pub(crate) fn account(worker: &ScanWorker) -> ServiceAccount {
     }
 }
 
-/// Digest of what a person can change of the template.
-pub(crate) fn requested(worker: &ScanWorker, surroundings: &Surroundings) -> String {
+/// What a person can change of the template.
+fn requested(worker: &ScanWorker, surroundings: &Surroundings) -> serde_json::Value {
     let spec = &worker.spec;
-    let asked = serde_json::json!([
+    serde_json::json!([
         spec.image,
         spec.cores,
         spec.engine,
@@ -71,8 +64,7 @@ pub(crate) fn requested(worker: &ScanWorker, surroundings: &Surroundings) -> Str
         surroundings.orchestrators,
         surroundings.storage,
         surroundings.datasets
-    ]);
-    pods::digest_of(&asked.to_string())
+    ])
 }
 
 pub(crate) fn deployment(settings: &Settings, worker: &ScanWorker, surroundings: &Surroundings) -> Deployment {
@@ -111,11 +103,8 @@ pub(crate) fn deployment(settings: &Settings, worker: &ScanWorker, surroundings:
     };
     let template = pods::template(settings, &spec.pods, Component::ScanWorker, &instance, pod);
     let mut metadata = apply::meta(worker, name(worker), labels::labels(Component::ScanWorker, &instance));
-    metadata.annotations = Some(BTreeMap::from([
-        (REQUESTED.to_owned(), requested(worker, surroundings)),
-        (TEMPLATE.to_owned(), pods::digest(&template)),
-        (GENERATION.to_owned(), worker.metadata.generation.unwrap_or(0).to_string()),
-    ]));
+    metadata.annotations =
+        Some(staging::annotations(&template, &requested(worker, surroundings), worker.metadata.generation));
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {

@@ -107,3 +107,21 @@ fn a_topology_is_told_as_a_file() {
     assert_eq!(Some(json), topology);
     assert_eq!(topology_map(&dataset(), None).data.unwrap().len(), 0);
 }
+
+#[test]
+fn servers_say_what_they_were_made_from() {
+    let made = |image: &str, dataset: &BatchDataset| {
+        let settings = Settings { image: image.to_owned(), ..settings() };
+        stateful_set(&settings, dataset).metadata.annotations.unwrap()
+    };
+    let differ = |other: &BTreeMap<String, String>| {
+        let before = made("dragnet:1", &dataset());
+        before.into_iter().filter(|(key, value)| other.get(key) != Some(value)).map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(differ(&made("dragnet:2", &dataset())), ["dragnet.dev/template"], "another operator, and nobody asked");
+    let mut asked = dataset();
+    asked.spec.keep = 5;
+    asked.metadata.generation = Some(2);
+    let all = ["dragnet.dev/generation", "dragnet.dev/requested", "dragnet.dev/template"];
+    assert_eq!(differ(&made("dragnet:1", &asked)), all);
+}

@@ -194,6 +194,15 @@ fn it_goes_back_by_itself_when_it_takes_too_long() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_costs_no_more_than_the_wait() {
+    let mut story = waiting();
+    story.pass(-86_400);
+    assert_eq!(story.step(), []);
+    story.pass(61);
+    assert_eq!(story.step(), told(&["kv-0", "kv-1", "kv-2"], B), "the day is not waited for");
+}
+
+#[test]
 fn without_automatic_rollback_it_stops_until_somebody_decides() {
     let mut story = waiting();
     story.rules.automatic_rollback = false;

@@ -1,7 +1,4 @@
 //! The Kubernetes objects of a ScanWorker, as values.
-
-use std::collections::BTreeMap;
-
 use crd::{ObjectCredentials, ScanWorker};
 use k8s_openapi::{
     api::{

@@ -1,4 +1,5 @@
 //! The Kubernetes objects of a ScanWorker, as values.
+
 use crd::{ObjectCredentials, ScanWorker};
 use k8s_openapi::{
     api::{

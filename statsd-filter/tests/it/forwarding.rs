@@ -79,7 +79,7 @@ fn lines_of_many_datagrams_share_one_up_to_the_limit() {
     let agent = Agent::new();
     let mut filter = Filter::start(&agent, &["--max-datagram-bytes", "50", "--pack-delay-us", "1000000"]);
     let client = Client::of(&mut filter);
-    filter.signal(Signal::SIGSTOP); // so that all of them are there at once
+    filter.stop(); // so that all of them are there at once
     (10..40).for_each(|number| client.send(format!("m{number}:1|c")));
     filter.signal(Signal::SIGCONT);
 
@@ -159,7 +159,7 @@ fn what_has_arrived_is_forwarded_before_the_end() {
     let agent = Agent::new();
     let mut filter = Filter::start(&agent, &["--pack-delay-us", "1000000"]);
     let client = Client::of(&mut filter);
-    filter.signal(Signal::SIGSTOP);
+    filter.stop();
     (0..200).for_each(|number| client.send(format!("m{number}:1|c")));
     filter.signal(Signal::SIGTERM);
     filter.signal(Signal::SIGCONT);

@@ -39,6 +39,7 @@ find_missing() {
     have_libclang || missing+=(libclang-dev)
     [ "$for" = everything ] || return 0
     have yara || missing+=(yara) # the peers in benches and in tests that compare answers
+    have chrt || missing+=(util-linux)
     have redis-server || missing+=(redis-server)
     have redis-cli && have redis-benchmark || missing+=(redis-tools)
     # Clients that the key-value server must get along with; the tests install them by their lock files.

@@ -102,6 +102,31 @@ struct Turns {
     cpu_per_million: Vec<f64>,
 }
 
+/// The shares of requests whose longest time is told.
+const SHARES: [(f64, &str); 3] = [(0.5, "p50"), (0.99, "p99"), (0.999, "p99.9")];
+
+/// Milliseconds of one side at a fixed rate, by `SHARES` and rounds.
+struct Latencies([Vec<f64>; 3]);
+
+impl Latencies {
+    fn p99(&self) -> f64 {
+        median(&self.0[1])
+    }
+}
+
+/// Ours, the first, against redis, the second.
+fn latencies(kind: &str, took: &[Latencies], p99_below: Option<f64>) -> Vec<Row> {
+    let row = |(index, (_share, name)): (usize, &(f64, &str))| {
+        let [own, peer] = [0, 1].map(|side: usize| median(&took[side].0[index]));
+        let row = Row::against_peer(&format!("{kind}: {name}"), "ms", own, peer, Better::Less);
+        match p99_below {
+            Some(most) if *name == "p99" => row.with_ours_below(most),
+            Some(_) | None => row,
+        }
+    };
+    SHARES.iter().enumerate().map(row).collect()
+}
+
 impl Bench<'_> {
     fn all(&self) -> Result<Vec<Row>> {
         let mut rows = vec![self.build(Version::First)?];
@@ -256,40 +281,54 @@ impl Bench<'_> {
     }
 
     /// Each at half of what it can, and a server that looks nothing up at the rate of ours; then both at the same rate: half of what
-    /// redis can.
+    /// redis can. At last each at half of what it can once more, with nothing else of the machine in the way.
     fn fixed_rates(&self, ours: &Server, redis: &Server, pipeline: usize, half_of: [f64; 2]) -> Result<Vec<Row>> {
+        let floor = Floor::start()?;
+        let sides = [ours.address, redis.address, floor.address];
+        let kind = |kind: &str| format!("P={pipeline}, {kind}");
         let mut rows = Vec::new();
-        let same = half_of[1];
-        let (floor, mut without_lookup) = (Floor::start()?, Vec::new());
-        for (kind, rates) in [("at half of its own most", half_of), ("at half of redis's most", [same, same])] {
-            let mut took = [[const { Vec::new() }; 2], [const { Vec::new() }; 2], [const { Vec::new() }; 2]];
-            for round in 0..u64::from(self.args.rounds) {
-                for (side, (server, rate)) in [ours, redis].into_iter().zip(rates).enumerate() {
-                    let load = self.load(server.address, pipeline, 0, 100 + round);
-                    let outcome = load::open(&load, rate, &AtomicBool::new(false))?;
-                    ensure!(outcome.failed == 0, "{} of {} answers were wrong", outcome.failed, outcome.requests);
-                    for (share, took) in [0.5, 0.99, 0.999].into_iter().zip(&mut took) {
-                        took[side].push(outcome.percentile(share, |_| true));
-                    }
-                }
-                if rates == half_of {
-                    let load = self.load(floor.address, pipeline, 0, 100 + round);
-                    let outcome = load::open(&load, rates[0], &AtomicBool::new(false))?;
-                    without_lookup.push(outcome.percentile(0.99, |_| true));
-                }
+
+        let own = [half_of[0], half_of[1], half_of[0]];
+        let took = self.at_rates(&sides, pipeline, own)?;
+        rows.extend(latencies(&kind("at half of its own most"), &took, Some(1.0)));
+        let same = [half_of[1]; 2];
+        rows.extend(latencies(&kind("at half of redis's most"), &self.at_rates(&sides[..2], pipeline, same)?, None));
+        let what = kind("at half of our most: p99 of a server that looks nothing up");
+        rows.push(Row::of_ours(&what, "ms", took[2].p99()));
+
+        let all = [ours.id(), redis.id(), std::process::id()];
+        match machine::before_all_others(&all, || self.at_rates(&sides, pipeline, own))?.transpose()? {
+            Some(took) => {
+                rows.extend(latencies(&kind("the same before all other programs"), &took, Some(1.0)));
+                let what = kind("the same before all other programs: p99 of a server that looks nothing up");
+                rows.push(Row::of_ours(&what, "ms", took[2].p99()));
             }
-            for (name, [own, peer]) in ["p50", "p99", "p99.9"].into_iter().zip(&took) {
-                let what = format!("P={pipeline}, {kind}: {name}");
-                let row = Row::against_peer(&what, "ms", median(own), median(peer), Better::Less);
-                let has_target = name == "p99" && rates == half_of;
-                rows.push(if has_target { row.with_ours_below(1.0) } else { row });
-            }
-            println!("P={pipeline}, {kind}: at {:.0}/s and {:.0}/s", rates[0], rates[1]);
+            None => println!("P={pipeline}: not measured before all other programs, which takes root"),
         }
+        println!("P={pipeline}, at half of their most: at {:.0}/s and {:.0}/s", half_of[0], half_of[1]);
         floor.stop()?;
-        let what = format!("P={pipeline}, at half of our most: p99 of a server that looks nothing up");
-        rows.push(Row::of_ours(&what, "ms", median(&without_lookup)));
         Ok(rows)
+    }
+
+    /// All sides in turns, each at its rate.
+    fn at_rates<const N: usize>(
+        &self,
+        sides: &[SocketAddr],
+        pipeline: usize,
+        rates: [f64; N],
+    ) -> Result<[Latencies; N]> {
+        let mut took = [const { Latencies([const { Vec::new() }; 3]) }; N];
+        for round in 0..u64::from(self.args.rounds) {
+            for ((address, rate), took) in sides.iter().zip(rates).zip(&mut took) {
+                let load = self.load(*address, pipeline, 0, 100 + round);
+                let outcome = load::open(&load, rate, &AtomicBool::new(false))?;
+                ensure!(outcome.failed == 0, "{} of {} answers were wrong", outcome.failed, outcome.requests);
+                for ((share, _name), took) in SHARES.iter().zip(&mut took.0) {
+                    took.push(outcome.percentile(*share, |_| true));
+                }
+            }
+        }
+        Ok(took)
     }
 
     /// A new version is announced while requests come in at a fixed rate.

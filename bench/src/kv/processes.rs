@@ -44,6 +44,10 @@ impl Server {
         Self::start(redis(address, folder), address, &folder.join("redis.log"))
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// One process that serves the dataset at `url`, with its defaults.
     pub(crate) fn ours(program: &Path, url: &str, folder: &Path) -> Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);

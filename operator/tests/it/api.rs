@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testcluster::ApiServer;
 
-use crate::process::{Operator, define};
+use crate::process::{OWN, Operator, define};
 
 const ORCHESTRATOR: &str = "
 apiVersion: dragnet.dev/v1alpha1
@@ -188,7 +188,7 @@ fn of_two_replicas_one_acts_and_the_other_takes_over() {
     assert!(!second.leads());
     assert_eq!(first.stop().code(), Some(0));
     second.wait_until_leading();
-    let holder = kubectl.get("lease", "dragnet-operator").unwrap();
+    let holder = kubectl.in_namespace(OWN).get("lease", "dragnet").unwrap();
     assert!(holder["spec"]["holderIdentity"].as_str().unwrap().starts_with("two_"), "{holder}");
 }
 
@@ -199,7 +199,10 @@ fn who_loses_the_lease_ends_at_once() {
     define(&kubectl);
     let mut operator = Operator::start(&server, "one", &[]);
     operator.wait_until_leading();
-    kubectl.patch("lease", "dragnet-operator", &json!({ "spec": { "holderIdentity": "somebody-else" } })).unwrap();
+    kubectl
+        .in_namespace(OWN)
+        .patch("lease", "dragnet", &json!({ "spec": { "holderIdentity": "somebody-else" } }))
+        .unwrap();
     assert_eq!(operator.ended().code(), Some(1));
     assert!(operator.log().contains("leadership was lost"), "{}", operator.log());
 }

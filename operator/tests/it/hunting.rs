@@ -5,7 +5,7 @@ use testcluster::{ApiServer, Kubectl};
 
 use crate::{
     api::condition,
-    process::{Operator, define},
+    process::{OWN, Operator, define},
 };
 
 const BROKEN: &str = r#"
@@ -49,7 +49,7 @@ spec:
 const WEBHOOK: &str = r#"
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
-metadata: {name: rules}
+metadata: {name: dragnet}
 webhooks:
 - name: rules.dragnet.dev
   clientConfig: {service: {name: dragnet-operator, namespace: default, path: /validate-yararuleset}}
@@ -172,28 +172,23 @@ fn the_webhooks_certificate_is_made_once_and_told_to_the_api_server() {
     let kubectl = server.kubectl();
     define(&kubectl);
     kubectl.apply(WEBHOOK).unwrap();
-    let variables = [
-        ("DRAGNET_WEBHOOK", "own"),
-        ("DRAGNET_WEBHOOK_LISTEN", "127.0.0.1:0"),
-        ("DRAGNET_WEBHOOK_CONFIGURATION", "rules"),
-        ("DRAGNET_WEBHOOK_SECRET", "certificate"),
-    ];
+    let variables = [("DRAGNET_WEBHOOK", "own"), ("DRAGNET_WEBHOOK_LISTEN", "127.0.0.1:0")];
     let look = |operator: &Operator| {
         operator.eventually("the configuration has an authority", || {
-            let configuration = kubectl.get("validatingwebhookconfiguration", "rules").ok()?;
+            let configuration = kubectl.get("validatingwebhookconfiguration", "dragnet").ok()?;
             configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned)
         })
     };
     let operator = Operator::start(&server, "one", &variables);
     let bundle = look(&operator);
-    let secret = kubectl.get("secret", "certificate").unwrap();
+    let secret = kubectl.in_namespace(OWN).get("secret", "dragnet-webhook").unwrap();
     assert_eq!(secret["data"]["ca.crt"], bundle);
-    let configuration = kubectl.get("validatingwebhookconfiguration", "rules").unwrap();
+    let configuration = kubectl.get("validatingwebhookconfiguration", "dragnet").unwrap();
     assert_eq!(configuration["webhooks"][0]["clientConfig"]["service"]["name"], "dragnet-operator", "the rest stays");
     drop(operator);
 
     let unset = json!([{ "op": "remove", "path": "/webhooks/0/clientConfig/caBundle" }]);
-    let patch = ["patch", "validatingwebhookconfiguration", "rules", "--type=json", "-p"];
+    let patch = ["patch", "validatingwebhookconfiguration", "dragnet", "--type=json", "-p"];
     kubectl.run(&[&patch[..], &[&unset.to_string()]].concat()).unwrap();
     let operator = Operator::start(&server, "two", &variables);
     assert_eq!(look(&operator), bundle, "another replica takes the certificate that is there");

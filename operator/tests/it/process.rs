@@ -9,13 +9,19 @@ use std::{
     time::Duration,
 };
 
+use charts::Helm;
+use serde_json::Value;
 use tempfile::TempDir;
 use testcluster::{ApiServer, Deadline, Kubectl, eventually};
 
 /// For whatever takes a moment; generous, since machines that run tests are busy.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// One replica of the operator; killed when dropped.
+/// Where the chart installs the operator.
+pub(crate) const OWN: &str = "dragnet-system";
+
+/// One replica of the operator, as the ServiceAccount, with the rights and the variables that the chart gives it; killed when
+/// dropped.
 pub(crate) struct Operator {
     process: Child,
     http: u16,
@@ -28,13 +34,15 @@ impl Operator {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let http = free_port();
+        let (kubeconfig, chart) = install(server, folder.path());
         let process = Command::new(env!("CARGO_BIN_EXE_operator"))
-            .env("KUBECONFIG", server.kubeconfig())
+            .envs(chart)
+            .env("KUBECONFIG", kubeconfig)
             .env("DRAGNET_IMAGE", "dragnet:test")
+            .env("DRAGNET_WEBHOOK", "off")
             .env("POD_NAME", name)
-            .env("POD_NAMESPACE", "default")
+            .env("POD_NAMESPACE", OWN)
             .env("DRAGNET_HTTP_LISTEN", format!("127.0.0.1:{http}"))
-            .env("DRAGNET_LOG_FORMAT", "text")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -94,6 +102,37 @@ impl Drop for Operator {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+/// Applies what the chart has on rights, and nothing of its pods. Returns a kubeconfig that may do just that, and the variables of
+/// the operator's container.
+fn install(server: &ApiServer, folder: &Path) -> (PathBuf, Vec<(String, String)>) {
+    let kubectl = server.kubectl();
+    let helm = Helm::or_skip("the operator's rights").expect("helm is built with the API server");
+    let objects = helm.template("dragnet", &["logging.format=\"text\""]).unwrap();
+    let is_of_rights =
+        |kind: &str| matches!(kind, "ServiceAccount" | "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding");
+    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {OWN}}}\n");
+    let rights = objects.iter().filter(|object| is_of_rights(object.kind())).map(|object| object.0.to_string());
+    kubectl.apply(&[namespace].into_iter().chain(rights).collect::<Vec<_>>().join("\n---\n")).unwrap();
+
+    let deployment = objects.iter().find(|object| object.kind() == "Deployment").unwrap();
+    let pod = &deployment.0["spec"]["template"]["spec"];
+    let account = pod["serviceAccountName"].as_str().unwrap();
+    let token = kubectl.in_namespace(OWN).run(&["create", "token", account]).unwrap();
+    let kubeconfig = folder.join("kubeconfig");
+    std::fs::copy(server.kubeconfig(), &kubeconfig).unwrap();
+    let ours = format!("--kubeconfig={}", kubeconfig.display());
+    let credentials = format!("--token={}", token.trim_end());
+    kubectl.run(&["config", &ours, "set-credentials", "operator", &credentials]).unwrap();
+    kubectl.run(&["config", &ours, "set-context", "--current", "--user=operator"]).unwrap();
+
+    let variable = |variable: &Value| {
+        let text = |key: &str| variable[key].as_str().map(str::to_owned);
+        Some((text("name")?, text("value")?))
+    };
+    let variables = pod["containers"][0]["env"].as_array().unwrap().iter().filter_map(variable).collect();
+    (kubeconfig, variables)
 }
 
 /// Installs the definitions, all or those of some kinds.

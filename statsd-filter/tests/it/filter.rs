@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "real processes are waited for in real time")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot start its program has failed")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -197,8 +197,15 @@ impl Agent {
 
     pub(crate) fn datagram(&self) -> Vec<u8> {
         let mut buffer = vec![0; 1 << 16];
-        let length = self.socket.recv(&mut buffer).expect("a datagram arrives");
-        buffer.truncate(length);
+        let end = Instant::now() + DEADLINE;
+        let received = loop {
+            match self.socket.recv(&mut buffer) {
+                // A call with a time limit is not resumed by the kernel when the process was woken for something else.
+                Err(error) if error.kind() == ErrorKind::Interrupted && Instant::now() < end => {}
+                received => break received,
+            }
+        };
+        buffer.truncate(received.expect("a datagram arrives"));
         buffer
     }
 

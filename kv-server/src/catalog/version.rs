@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeSet,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     time::SystemTime,
@@ -78,6 +79,9 @@ pub struct Part {
     keys: u64,
     /// Whether reading it hardly ever waits for the disk, so that an event loop may.
     inline: AtomicBool,
+    /// Keys by hash slot, counted when somebody asks for the first time: that takes a look at every key.
+    by_slot: OnceLock<Box<[u32]>>,
+    counting: Mutex<()>,
 }
 
 impl Version {
@@ -117,7 +121,15 @@ impl Version {
             let counted =
                 manifest.as_ref().and_then(|manifest| Some(manifest.shards.get(usize::try_from(index).ok()?)?.keys));
             let keys = shard.as_ref().map_or(0, |shard| counted.unwrap_or_else(|| shard.keys()));
-            parts.push(Part { index, last_slot, shard, inline, keys });
+            parts.push(Part {
+                index,
+                last_slot,
+                shard,
+                inline,
+                keys,
+                by_slot: OnceLock::new(),
+                counting: Mutex::new(()),
+            });
         }
         let keys = parts.iter().map(Part::keys).sum();
         let version = Self { manifest, folder: folder.to_owned(), opened_at: SystemTime::now(), parts, keys, bytes };
@@ -210,6 +222,34 @@ impl Part {
     /// Keys in it; 0 if this server does not hold it.
     pub fn keys(&self) -> u64 {
         self.keys
+    }
+
+    /// Keys of a hash slot, each with the prefix that clients write before it, which is the same in every call. Looks at every key
+    /// the first time, and may take minutes; `None` while another thread does that.
+    pub fn keys_in_slot(&self, prefix: &[u8], slot: u16) -> Result<Option<u64>, shard::Error> {
+        let Some(shard) = &self.shard else { return Ok(Some(0)) };
+        let told = |counts: &[u32]| Ok(counts.get(usize::from(slot)).copied().map(u64::from));
+        if let Some(counts) = self.by_slot.get() {
+            return told(counts);
+        }
+        let _ours = match self.counting.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        if let Some(counts) = self.by_slot.get() {
+            return told(counts); // by whom we just missed
+        }
+        let mut counts = vec![0_u32; usize::from(HASH_SLOTS)];
+        let mut asked = prefix.to_vec();
+        let _to_the_end = shard.scan_checked(|key, _| {
+            asked.truncate(prefix.len());
+            asked.extend_from_slice(key);
+            let count = &mut counts[usize::from(hash_slot(&asked))];
+            *count = count.saturating_add(1);
+            ControlFlow::Continue(())
+        })?;
+        told(self.by_slot.get_or_init(|| counts.into()))
     }
 
     /// Whether all reads can be answered on an event loop without asking first: mapped, and in memory.

@@ -7,7 +7,7 @@ use resp::{HASH_SLOTS, Reply, Request, hash_slot, parse_integer};
 use super::{
     Flow,
     executor::Context,
-    keyspace::{Failure, Found, MOST_KEYS, walk_slot},
+    keyspace::{Failure, Found, MOST_KEYS, count_slot, walk_slot},
 };
 use crate::cluster::Node;
 
@@ -166,12 +166,15 @@ pub(super) fn countkeysinslot(context: &mut Context<'_>, request: Request<'_>) -
     if !context.may_wait {
         return Flow::NeedsDisk;
     }
-    let mut count = 0;
-    let walked = walk_slot(context, slot, |_, _| {
-        count += 1;
-        ControlFlow::Continue(())
-    });
-    finish(context, walked, |context| context.integer(count))
+    match count_slot(context, slot) {
+        Ok(Some(count)) => context.integer(i64::try_from(count).unwrap_or(i64::MAX)),
+        Ok(None) => context.error("TRYAGAIN the keys of this node's slots are being counted, which is done once"),
+        Err(Failure::Refused(text)) => context.error(text),
+        Err(Failure::Read(error)) => {
+            context.read_failed(&error);
+            Flow::Done
+        }
+    }
 }
 
 pub(super) fn getkeysinslot(context: &mut Context<'_>, request: Request<'_>) -> Flow {

@@ -324,6 +324,20 @@ impl Found {
     }
 }
 
+/// How many keys of a database fall into a hash slot; `None` while another connection has them counted.
+pub(super) fn count_slot(context: &Context<'_>, slot: u16) -> Result<Option<u64>, Failure> {
+    let mut count = 0;
+    for area in areas(context.serving, context.session.db).map_err(Failure::Refused)? {
+        let parts = area.version.parts();
+        let part = &parts[parts.partition_point(|part| part.last_slot() < slot)];
+        match part.keys_in_slot(area.prefix, slot).map_err(Failure::Read)? {
+            Some(keys) => count += keys,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(count))
+}
+
 /// Walks all keys of a database that fall into a hash slot. `visit` breaks to stop. False if there were too many to look at.
 pub(super) fn walk_slot(
     context: &Context<'_>,

@@ -184,6 +184,29 @@ const WRITES: &[&str] = &[
     "RPOPLPUSH k k",
 ];
 
+/// Commands that read what no value here is, or ask for more of a string than its bytes.
+const READS_OF_OTHERS: &[&str] = &[
+    "HGET k w",
+    "HGETALL k",
+    "HLEN k",
+    "LLEN k",
+    "LRANGE k n n",
+    "SCARD k",
+    "SISMEMBER k w",
+    "SMEMBERS k",
+    "ZCARD k",
+    "ZRANGE k n n",
+    "ZSCORE k w",
+    "XLEN k",
+    "XRANGE k n n",
+    "GEOPOS k w",
+    "GETBIT k n",
+    "BITCOUNT k",
+    "BITPOS k n",
+    "LCS k k",
+    "DUMP k",
+];
+
 const IN_TRANSACTIONS: &[&str] =
     &["GET k", "MGET k+", "STRLEN k", "EXISTS k+", "GETRANGE k n n", "TTL k", "PING", "ECHO w"];
 
@@ -343,7 +366,8 @@ impl Generator {
         let mut requests = Vec::new();
         for _ in 0..random.below(80) {
             match random.below(100) {
-                0..60 => requests.push(self.command(random, READS)),
+                0..56 => requests.push(self.command(random, READS)),
+                56..60 => requests.push(self.command(random, READS_OF_OTHERS)),
                 60..78 => requests.push(self.command(random, TALK)),
                 78..91 => requests.push(self.command(random, WRITES)),
                 91..94 => requests.push(self.inline(random)),

@@ -37,6 +37,10 @@ const ONE_IS_A_CLUSTER: &str = "one node alone answers as a cluster that has all
 
 const OWN_HELP: &str = "names the subcommands that there are";
 
+const OTHER_TYPES: &str = "every value is a string, and commands for other types are not there";
+
+const BYTES_ONLY: &str = "of a string its bytes are told, and nothing is computed from them";
+
 const INTENDED: &[Intended] = &[
     Intended::new("SCAN", Agree::Kind, "the order of keys, and so the cursors, are the server's own"),
     Intended::new("SCAN", Agree::NoSuchCursor, "a cursor that nobody was given leads nowhere"),
@@ -62,6 +66,25 @@ const INTENDED: &[Intended] = &[
     Intended::new("CONFIG HELP", Agree::Kind, OWN_HELP),
     Intended::new("OBJECT", Agree::Unknown, "about the inside of redis"),
     Intended::new("CONFIG GET", Agree::Kind, "other settings"),
+    Intended::new("HGET", Agree::Unknown, OTHER_TYPES),
+    Intended::new("HGETALL", Agree::Unknown, OTHER_TYPES),
+    Intended::new("HLEN", Agree::Unknown, OTHER_TYPES),
+    Intended::new("LLEN", Agree::Unknown, OTHER_TYPES),
+    Intended::new("LRANGE", Agree::Unknown, OTHER_TYPES),
+    Intended::new("SCARD", Agree::Unknown, OTHER_TYPES),
+    Intended::new("SISMEMBER", Agree::Unknown, OTHER_TYPES),
+    Intended::new("SMEMBERS", Agree::Unknown, OTHER_TYPES),
+    Intended::new("ZCARD", Agree::Unknown, OTHER_TYPES),
+    Intended::new("ZRANGE", Agree::Unknown, OTHER_TYPES),
+    Intended::new("ZSCORE", Agree::Unknown, OTHER_TYPES),
+    Intended::new("XLEN", Agree::Unknown, OTHER_TYPES),
+    Intended::new("XRANGE", Agree::Unknown, OTHER_TYPES),
+    Intended::new("GEOPOS", Agree::Unknown, OTHER_TYPES),
+    Intended::new("GETBIT", Agree::Unknown, BYTES_ONLY),
+    Intended::new("BITCOUNT", Agree::Unknown, BYTES_ONLY),
+    Intended::new("BITPOS", Agree::Unknown, BYTES_ONLY),
+    Intended::new("LCS", Agree::Unknown, BYTES_ONLY),
+    Intended::new("DUMP", Agree::Unknown, BYTES_ONLY),
 ];
 
 /// Why the answers to a request may differ so; `None`: they may not.

@@ -92,3 +92,19 @@ fn keys_of_a_slot_are_counted_and_told() {
     assert!(client.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 10")).contains("key:00042"));
     client.expect("CLUSTER COUNTKEYSINSLOT 16384", "-ERR Invalid slot\r\n");
 }
+
+#[test]
+fn keys_of_a_slot_are_counted_however_many_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = || (0..1_000_001).map(|number| format!("key:{number:07}"));
+    directory(folder.path(), keys().map(|key| (key, "")));
+    let server = Server::start(&["--rocksdb", &format!("{},name=facts", folder.path().display())]);
+    let mut client = server.connect();
+
+    for slot in [0, resp::hash_slot(b"key:1000000"), 16_383] {
+        let expected = keys().filter(|key| resp::hash_slot(key.as_bytes()) == slot).count();
+        assert!(expected > 10, "{expected}");
+        client.expect(&format!("CLUSTER COUNTKEYSINSLOT {slot}"), &format!(":{expected}\r\n"));
+    }
+    client.expect("KEYS *", "-ERR KEYS would look at more than 1000000 keys, use SCAN instead\r\n");
+}

@@ -57,7 +57,8 @@ pub struct Args {
     #[arg(long, env = "DRAGNET_HTTP_LISTEN", value_name = "HOST:PORT")]
     http_listen: Option<SocketAddr>,
 
-    /// Where this node's state is backed up to while it leads, such as s3://bucket/prefix.
+    /// Where this node's state is backed up to while it leads, such as s3://bucket/prefix. Reached as --storage is, or with
+    /// the variables that begin with DRAGNET_BACKUP_STORAGE_, such as DRAGNET_BACKUP_STORAGE_AWS_ACCESS_KEY_ID.
     #[arg(long, env = "DRAGNET_BACKUP_URL", value_name = "URL")]
     backup_url: Option<String>,
 

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PodOverrides, Resources, Span, StorageLocation, Volume, schemas};
+use crate::{ObjectCredentials, PodOverrides, Resources, Span, StorageLocation, Volume, schemas};
 
 /// A cluster of orchestrators: one, three or five members that agree by Raft, each with a volume of its own.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ use crate::{PodOverrides, Resources, Span, StorageLocation, Volume, schemas};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.bootstrap) == has(oldSelf.bootstrap) && (!has(self.bootstrap) || self.bootstrap == oldSelf.bootstrap)", "bootstrap is only for a new resource; to restore a cluster that lost its quorum, use the annotation dragnet.dev/recover-from"))]
-#[x_kube(validation = ("!has(self.backup) || self.backup.url.startsWith('s3://') == self.storage.url.startsWith('s3://')", "backup.url must be of the same sort as storage.url: they are reached with the same credentials"))]
+#[x_kube(validation = ("!has(self.backup) || has(self.backup.credentials) || self.backup.url.startsWith('s3://') == self.storage.url.startsWith('s3://')", "backup.url must be of the same sort as storage.url, or backup.credentials must say how to get there"))]
 pub struct OrchestratorSpec {
     /// How many members: 1, 3 or 5. One is for trying out: it cannot be replaced without a pause.
     #[serde(default = "three")]
@@ -83,11 +83,15 @@ pub struct Snapshots {
 /// Regular backups to object storage, each a snapshot that a new cluster can begin with.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!self.url.startsWith('file://') || !has(self.credentials)", "a file:// URL takes no credentials; they are of s3:// URLs"))]
 pub struct Backup {
-    /// The folder to write to, reached with the credentials of `storage`: `s3://bucket/prefix`.
+    /// The folder to write to: `s3://bucket/prefix`.
     #[schemars(length(max = 1024))]
     #[x_kube(validation = ("self.matches('^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?|file:///[^?#]*)$')", "backup.url must be s3://bucket/prefix or file:///absolute/path"))]
     pub url: String,
+    /// How to get there, if not as to `storage`: so that whoever loses that one, or its keys, keeps the backups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<ObjectCredentials>,
     /// Time from one backup to the next.
     #[serde(default = "six_hours")]
     #[x_kube(validation = ("duration(self) >= duration('10s') && duration(self) <= duration('720h')", "backup.interval must be between 10s and 720h"))]
@@ -111,7 +115,7 @@ pub struct Bootstrap {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recovery {
-    /// A backup, or a folder of backups whose newest is taken. Reached with the credentials of `storage`.
+    /// A backup, or a folder of backups whose newest is taken. Reached with the credentials of `backup` if it has its own, else with those of `storage`.
     #[schemars(length(max = 1024))]
     #[x_kube(validation = ("self.matches('^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?|file:///[^?#]*)$')", "bootstrap.recovery.url must be s3://bucket/prefix or file:///absolute/path"))]
     pub url: String,

@@ -80,6 +80,16 @@ fn an_orchestrator_is_refused_with_reasons() {
     refuses(json!({ "snapshots": { "logMib": 1, "interval": "1s" } }), "between 10s and 168h");
     refuses(json!({ "backup": { "url": "ftp://x", "interval": "6h", "keep": 7 } }), "backup.url must be");
     refuses(json!({ "backup": { "url": "file:///x", "interval": "6h", "keep": 7 } }), "same sort as storage.url");
+    let own = json!({ "credentialsSecret": { "name": "backups" } });
+    refuses(
+        json!({ "backup": { "url": "file:///x", "credentials": own, "interval": "6h", "keep": 7 } }),
+        "a file:// URL takes no credentials",
+    );
+    let own = json!({ "endpoint": "http://minio:9000" });
+    refuses(
+        json!({ "backup": { "url": "s3://other/b", "credentials": own, "interval": "6h", "keep": 7 } }),
+        "allowHttp: true",
+    );
     refuses(json!({ "backup": { "url": "s3://bucket/b", "interval": "1s", "keep": 7 } }), "between 10s and 720h");
     refuses(json!({ "backup": { "url": "s3://bucket/b", "interval": "6h", "keep": 0 } }), "between 1 and 1000");
     refuses(json!({ "bootstrap": { "recovery": { "url": "x" } } }), "bootstrap.recovery.url must be");

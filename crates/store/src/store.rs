@@ -35,6 +35,16 @@ impl Store {
     /// [`Error::Open`] if the folder cannot be created or the client not be built.
     /// Blocks on the local disk for a moment: call it while starting.
     pub fn open(url: &str) -> Result<Self, Error> {
+        Self::open_with(url, env_pairs())
+    }
+
+    /// The same with a way into object storage of its own: the environment's variables that begin with `prefix`, such as
+    /// `{prefix}AWS_ACCESS_KEY_ID`, and none of the others. If there are none, those that [`Store::open`] takes.
+    pub fn open_apart(url: &str, prefix: &str) -> Result<Self, Error> {
+        Self::open_with(url, of_prefix(env_pairs(), prefix))
+    }
+
+    fn open_with(url: &str, options: Vec<(String, String)>) -> Result<Self, Error> {
         let refused = |reason: String| Error::Url { url: url.to_owned(), reason };
         if url.starts_with('/') {
             return Err(refused(format!("write it as a URL, file://{url}")));
@@ -42,7 +52,7 @@ impl Store {
         let parsed = Url::parse(url).map_err(|error| refused(error.to_string()))?;
         let inner = match parsed.scheme() {
             "file" => open_local(url, &parsed)?,
-            _ => open_remote(url, &parsed)?,
+            _ => open_remote(url, &parsed, options)?,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -146,7 +156,17 @@ fn open_local(url: &str, parsed: &Url) -> Result<Inner, Error> {
     Ok(Inner { url: url.to_owned(), objects: Box::new(objects), folders })
 }
 
-fn open_remote(url: &str, parsed: &Url) -> Result<Inner, Error> {
+fn env_pairs() -> Vec<(String, String)> {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+fn of_prefix(all: Vec<(String, String)>, prefix: &str) -> Vec<(String, String)> {
+    let own = all.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())));
+    let own: Vec<_> = own.collect();
+    if own.is_empty() { all } else { own }
+}
+
+fn open_remote(url: &str, parsed: &Url, options: Vec<(String, String)>) -> Result<Inner, Error> {
     let scheme = parsed.scheme();
     let no_support = || Error::Url { url: url.to_owned(), reason: format!("this build has no {scheme} support") };
     let is_bucket = ObjectStoreScheme::parse(parsed).is_ok_and(|(scheme, _)| {
@@ -158,8 +178,6 @@ fn open_remote(url: &str, parsed: &Url) -> Result<Inner, Error> {
         return Err(no_support());
     }
     // The builders pick the options they know (AWS_ENDPOINT, GOOGLE_SERVICE_ACCOUNT, ...) and leave the rest.
-    let options =
-        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     match object_store::parse_url_opts(parsed, options) {
         Ok((objects, prefix)) => {
             Ok(Inner { url: url.to_owned(), objects: Box::new(PrefixStore::new(objects, prefix)), folders: None })

@@ -78,10 +78,16 @@ spec:
 /// For the S3 server, in the namespace of whoever applies it.
 #[must_use]
 pub fn credentials() -> String {
+    secret("s3")
+}
+
+/// The same, of this name.
+#[must_use]
+pub fn secret(name: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Secret
-metadata: {{name: s3}}
+metadata: {{name: {name}}}
 stringData: {{AWS_ACCESS_KEY_ID: {S3_ACCESS}, AWS_SECRET_ACCESS_KEY: {S3_SECRET}}}
 "
     )
@@ -90,9 +96,14 @@ stringData: {{AWS_ACCESS_KEY_ID: {S3_ACCESS}, AWS_SECRET_ACCESS_KEY: {S3_SECRET}
 /// Where a story's objects are, as a flow mapping.
 #[must_use]
 pub fn storage(namespace: &str, folder: &str) -> String {
+    format!("{{url: 's3://dragnet/{namespace}/{folder}', {}}}", way("s3"))
+}
+
+/// How to get to the S3 server with a Secret, as fields of a flow mapping.
+#[must_use]
+pub fn way(secret: &str) -> String {
     format!(
-        "{{url: 's3://dragnet/{namespace}/{folder}', endpoint: 'http://s3.{S3_NAMESPACE}.svc:7070', region: us-east-1, allowHttp: true, \
-         credentialsSecret: {{name: s3}}}}"
+        "endpoint: 'http://s3.{S3_NAMESPACE}.svc:7070', region: us-east-1, allowHttp: true, credentialsSecret: {{name: {secret}}}"
     )
 }
 

@@ -180,11 +180,15 @@ pub fn reason_of(trouble: &str) -> &'static str {
     }
 }
 
-/// What to look at in the resource, for a pod that does not start.
-pub fn remedy(trouble: &str, storage_class: Option<&str>) -> String {
+/// What to look at in the resource, for a pod that does not start. `secrets`: fields that name Secrets of their own, with those names.
+pub fn remedy(trouble: &str, storage_class: Option<&str>, secrets: &[(&str, &str)]) -> String {
     let lower = trouble.to_lowercase();
     if reason_of(trouble) == crd::reason::SECRET_MISSING {
-        return "; make that Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or correct spec.storage.credentialsSecret".to_owned();
+        let named = secrets.iter().find(|(_field, secret)| trouble.contains(&format!("\"{secret}\"")));
+        let field = named.map_or("spec.storage.credentialsSecret", |(field, _secret)| *field);
+        return format!(
+            "; make that Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or correct {field}"
+        );
     }
     if lower.contains("image") {
         return "; correct spec.image, or name a Secret to fetch it with in spec.pods.imagePullSecrets".to_owned();
@@ -261,9 +265,16 @@ mod tests {
 
     #[test]
     fn trouble_leads_to_the_field_that_mends_it() {
-        let told = |trouble: &str| (reason_of(trouble), remedy(trouble, Some("fast")));
+        let told = |trouble: &str| {
+            (
+                reason_of(trouble),
+                remedy(trouble, Some("fast"), &[("spec.backup.credentials.credentialsSecret", "others")]),
+            )
+        };
         let (reason, remedy) = told("pod x: CreateContainerConfigError: secret \"keys\" not found");
         assert!(reason == crd::reason::SECRET_MISSING && remedy.contains("spec.storage.credentialsSecret"), "{remedy}");
+        let (_, remedy) = told("pod x: CreateContainerConfigError: secret \"others\" not found");
+        assert!(remedy.contains("correct spec.backup.credentials.credentialsSecret"), "{remedy}");
         let (reason, remedy) = told("pod x: ErrImagePull: failed to pull image \"nobody/made-it\"");
         assert!(reason == crd::reason::PODS_NOT_STARTING && remedy.contains("spec.image"), "{remedy}");
         let (_, remedy) = told("pod x: not scheduled: pod has unbound immediate PersistentVolumeClaims");

@@ -26,7 +26,9 @@ pub(crate) async fn look(ctx: &Context, observed: &Observed, failed_at: Option<T
     match write(ctx, orchestrator, before.as_ref(), leading, interval, observed.now).await {
         Ok(status) => Some(status),
         Err(error) => {
-            let message = format!("{}; check spec.backup.url and the credentials of spec.storage", error.words());
+            let credentials =
+                if spec.credentials.is_some() { "spec.backup.credentials" } else { "the credentials of spec.storage" };
+            let message = format!("{}; check spec.backup.url and {credentials}", error.words());
             Some(BackupStatus { error: Some(message), ..before.unwrap_or_default() })
         }
     }

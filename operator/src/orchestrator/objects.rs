@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crd::Orchestrator;
+use crd::{ObjectCredentials, Orchestrator};
 use k8s_openapi::{
     api::{
         apps::v1::{
             StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
         },
         core::v1::{
-            PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Service, ServiceAccount,
-            ServicePort, ServiceSpec, VolumeResourceRequirements,
+            EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Service,
+            ServiceAccount, ServicePort, ServiceSpec, VolumeResourceRequirements,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -136,6 +136,7 @@ pub(crate) fn template(settings: &Settings, orchestrator: &Orchestrator) -> PodT
         pods::variable("DRAGNET_LOG_FORMAT", "json"),
     ];
     env.extend(pods::storage_env(&spec.storage.credentials()));
+    env.extend(own_credentials(orchestrator).into_iter().flat_map(backup_env));
     env.extend(pods::tracing_env(settings));
     container.env = Some(env);
     container.ports = Some(vec![pods::port("grpc", GRPC_PORT), pods::port("http", HTTP_PORT)]);
@@ -154,12 +155,28 @@ pub(crate) fn template(settings: &Settings, orchestrator: &Orchestrator) -> PodT
     pods::template(settings, &spec.pods, Component::Orchestrator, &orchestrator.name_any(), pod)
 }
 
+/// The way to backups, if it is not that to everything else.
+pub(super) fn own_credentials(orchestrator: &Orchestrator) -> Option<&ObjectCredentials> {
+    orchestrator.spec.backup.as_ref()?.credentials.as_ref()
+}
+
+/// As members read it. One variable is always there: that none is there means the way to everything else.
+fn backup_env(credentials: &ObjectCredentials) -> impl Iterator<Item = EnvVar> {
+    let mut env = pods::storage_env(credentials);
+    if credentials.allow_http != Some(true) {
+        env.push(pods::variable("AWS_ALLOW_HTTP", "false"));
+    }
+    env.into_iter().map(|variable| EnvVar { name: format!("DRAGNET_BACKUP_STORAGE_{}", variable.name), ..variable })
+}
+
 /// Digest of what a person can change of the template: it is the same under every operator.
 pub(crate) fn requested(orchestrator: &Orchestrator) -> String {
     let spec = &orchestrator.spec;
     let asked =
         serde_json::json!([spec.image, spec.storage, spec.resources, spec.snapshots, spec.session_ttl, spec.pods]);
-    pods::digest_of(&asked.to_string())
+    // Where there are none, the digest is that of before there could be any: nobody's pods are replaced for them.
+    let own = own_credentials(orchestrator).map(|credentials| serde_json::json!(credentials).to_string());
+    pods::digest_of(&format!("{asked}{}", own.unwrap_or_default()))
 }
 
 /// The StatefulSet with so many pods. `recovery` marks claims that are made from now on.

@@ -29,9 +29,13 @@ pub(crate) async fn observe(ctx: &Context, orchestrator: &Orchestrator, turn: bo
     let set_name = objects::set_name(orchestrator);
     let selector = labels::selector(Component::Orchestrator, &name);
     let kube_pods = ctx.children.pods.with_labels(&namespace, &selector);
+    let own_secret = objects::own_credentials(orchestrator).and_then(|own| own.credentials_secret.as_ref());
+    let own_secret = own_secret.map(|secret| ("spec.backup.credentials.credentialsSecret", secret.name.as_str()));
+    let of_storage = orchestrator.spec.storage.credentials_secret.as_ref().map(|secret| secret.name.as_str());
+    let own_secret = Vec::from_iter(own_secret.filter(|(_field, name)| Some(*name) != of_storage));
     let class = orchestrator.spec.volume.storage_class_name.as_deref();
     let trouble = pods::trouble(kube_pods.iter().map(Arc::as_ref))
-        .map(|trouble| format!("{trouble}{}", pods::remedy(&trouble, class)));
+        .map(|trouble| format!("{trouble}{}", pods::remedy(&trouble, class, &own_secret)));
     let asked = kube_pods.iter().filter_map(|pod| {
         let ordinal = objects::ordinal(&set_name, &pod.name_any())?;
         Some(async move { (ordinal, ask(pod).await) })

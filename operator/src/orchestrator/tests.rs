@@ -657,6 +657,46 @@ fn an_operator_that_dies_anywhere_is_replaced_by_one_that_goes_on() {
 }
 
 /// What is made for an Orchestrator, word for word. After a change that is meant: `UPDATE_GOLDEN=1 cargo test`, and read the diff.
+fn settings() -> crate::config::Settings {
+    crate::config::Settings {
+        image: "dragnet:1".to_owned(),
+        image_pull_policy: None,
+        image_pull_secrets: vec!["pull".to_owned()],
+        namespaces: Vec::new(),
+        upgrades_at_a_time: 1,
+        tracing_endpoint: None,
+    }
+}
+
+#[test]
+fn backups_may_have_a_way_of_their_own() {
+    let made = |backup: serde_json::Value| {
+        let spec = serde_json::json!({
+            "storage": { "url": "s3://bucket/x", "region": "eu", "credentialsSecret": { "name": "keys" } },
+            "backup": backup
+        });
+        let orchestrator = Orchestrator::new("x", serde_json::from_value(spec).unwrap());
+        let template = super::objects::template(&settings(), &orchestrator);
+        let env = template.spec.unwrap().containers.remove(0).env.unwrap();
+        let env: BTreeMap<_, _> = env.into_iter().map(|variable| (variable.name.clone(), variable)).collect();
+        (env, super::objects::requested(&orchestrator))
+    };
+    let (env, without) = made(serde_json::json!({ "url": "s3://bucket/backups" }));
+    assert!(!env.keys().any(|name| name.contains("BACKUP")), "{env:?}");
+
+    let own = serde_json::json!({ "endpoint": "https://s3.elsewhere", "credentialsSecret": { "name": "others" } });
+    let (env, with) = made(serde_json::json!({ "url": "s3://other/backups", "credentials": own }));
+    let value = |name: &str| env[name].value.as_deref();
+    let secret = |name: &str| env[name].value_from.clone().unwrap().secret_key_ref.unwrap();
+    assert_eq!(value("DRAGNET_BACKUP_STORAGE_AWS_ENDPOINT"), Some("https://s3.elsewhere"));
+    assert_eq!(value("DRAGNET_BACKUP_STORAGE_AWS_ALLOW_HTTP"), Some("false"));
+    let own = secret("DRAGNET_BACKUP_STORAGE_AWS_ACCESS_KEY_ID");
+    assert_eq!((own.name.as_str(), own.key.as_str()), ("others", "AWS_ACCESS_KEY_ID"));
+    assert_eq!(secret("AWS_ACCESS_KEY_ID").name, "keys");
+    assert_eq!(value("AWS_REGION"), Some("eu"));
+    assert_ne!(with, without, "a person asked for it, so pods are replaced");
+}
+
 #[test]
 fn the_objects_of_an_orchestrator_are_as_written_down() {
     let spec: OrchestratorSpec = serde_json::from_value(serde_json::json!({
@@ -675,14 +715,7 @@ fn the_objects_of_an_orchestrator_are_as_written_down() {
     orchestrator.metadata.namespace = Some("n".to_owned());
     orchestrator.metadata.uid = Some("uid".to_owned());
     orchestrator.metadata.generation = Some(4);
-    let settings = crate::config::Settings {
-        image: "dragnet:1".to_owned(),
-        image_pull_policy: None,
-        image_pull_secrets: vec!["pull".to_owned()],
-        namespaces: Vec::new(),
-        upgrades_at_a_time: 1,
-        tracing_endpoint: None,
-    };
+    let settings = settings();
     let super::objects::Around { account, peers, clients, budget } = super::objects::around(&orchestrator);
     let set = super::objects::stateful_set(&settings, &orchestrator, 3, None);
     let made = serde_json::json!([account, peers, clients, budget, set]);

@@ -128,7 +128,7 @@ async fn reconcile(worker: &ScanWorker, ctx: &Context, memory: &Memory) -> Resul
         recommendation,
         unresolved,
         trouble: pods::trouble(kube_pods.iter().map(Arc::as_ref))
-            .map(|trouble| format!("{trouble}{}", pods::remedy(&trouble, None))),
+            .map(|trouble| format!("{trouble}{}", pods::remedy(&trouble, None, &[]))),
         staged,
         failed: failed.as_ref(),
         now: Timestamp::now(),

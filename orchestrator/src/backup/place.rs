@@ -43,6 +43,10 @@ impl Backup {
     }
 }
 
+/// Variables that begin so lead into the storage of backups, if that is another one, or may be changed by others: what follows is
+/// as for `--storage`, such as `AWS_ACCESS_KEY_ID`.
+const OWN_VARIABLES: &str = "DRAGNET_BACKUP_STORAGE_";
+
 /// A folder or prefix in object storage.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -52,7 +56,8 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn open(url: &str) -> Result<Self, Error> {
-        let store = Store::open(url).map_err(|source| Error::Open { url: url.to_owned(), source })?;
+        let store =
+            Store::open_apart(url, OWN_VARIABLES).map_err(|source| Error::Open { url: url.to_owned(), source })?;
         Ok(Self { url: url.trim_end_matches('/').to_owned(), store })
     }
 

@@ -2,14 +2,17 @@
 
 use std::{
     fs,
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
 
 use protocol::v1;
+use tempfile::TempDir;
+use testcluster::{Place, must_not_skip};
 use tonic::Code;
 
 use crate::{
-    cluster::{Cluster, eventually},
+    cluster::{Cluster, eventually, free_addresses},
     faults::{SEGMENTS, check_complete, script, settled},
     worker::{Account, FakeWorker},
 };
@@ -43,10 +46,12 @@ async fn a_cluster_lost_in_the_middle_of_a_sweep_is_restored_as_a_new_one_and_it
     let before: Arc<Mutex<Account>> = Arc::default();
     let worker = FakeWorker::start(script(&cluster, "w", &before));
     eventually("the sweep is under way", async || (settled(&before) > 50).then_some(())).await;
+    drop(worker); // lest the sweep ends before the backup is taken
 
     let taken = back_up(&cluster, 0).await.backup.unwrap();
 
     assert_eq!(taken.cluster_id, "blue");
+    let worker = FakeWorker::start(script(&cluster, "w2", &before));
     eventually("more is settled, which the backup does not know", async || {
         (settled(&before) > 200 || settled(&before) == SEGMENTS as usize).then_some(())
     })
@@ -91,7 +96,7 @@ async fn a_cluster_lost_in_the_middle_of_a_sweep_is_restored_as_a_new_one_and_it
 
     // A member of the old cluster does not meddle.
     cluster.spawn_awaiting(0).await;
-    let old = cluster.status(0).await.unwrap();
+    let old = cluster.told(0).await;
     assert_eq!((old.cluster_id.as_str(), old.ready), ("blue", false));
     let request = v1::JoinRequest { addresses: cluster.addresses(), cluster_id: "green".to_owned() };
     assert_eq!(cluster.node(0).join(request).await.unwrap_err().code(), Code::AlreadyExists);
@@ -106,7 +111,7 @@ async fn backups_are_whole_listed_and_kept_by_number() {
     let first = back_up(&cluster, 2).await;
     let again = back_up(&cluster, 2).await;
     assert_eq!(first, again, "nothing happened in between, so nothing is written");
-    let state = cluster.status(0).await.unwrap().last_backup.unwrap();
+    let state = cluster.told(0).await.last_backup.unwrap();
     assert_eq!((state.backup, state.error.as_str()), (first.backup.clone(), ""));
 
     let foreign = cluster.dir.path().join("backups/20200101T000000Z-green-7.backup");
@@ -131,7 +136,7 @@ async fn backups_are_whole_listed_and_kept_by_number() {
     let refused = cluster.node(1).restore(restore(place(&cluster), "new")).await.unwrap_err();
     assert_eq!(refused.code(), Code::DataLoss, "{refused:?}");
     assert!(refused.message().contains("checksum differs"), "{refused:?}");
-    assert_eq!(cluster.status(1).await.unwrap().role(), v1::MemberRole::Awaiting, "it may be told another");
+    assert_eq!(cluster.told(1).await.role(), v1::MemberRole::Awaiting, "it may be told another");
     let missing = restore(format!("{}/20200101T000000Z-blue-1.backup", place(&cluster)), "new");
     assert_eq!(cluster.node(1).restore(missing).await.unwrap_err().code(), Code::NotFound);
     let delete = v1::DeleteBackupRequest { url: newest };
@@ -154,7 +159,7 @@ async fn the_leader_backs_up_by_itself_and_says_when_it_cannot() {
     for number in 0..3 {
         cluster.put_corpus(&format!("corpus-{number}")).await;
         let leader = cluster.wait_for_leader().await;
-        let index = cluster.status(leader).await.unwrap().applied_index;
+        let index = cluster.told(leader).await.applied_index;
         eventually("a backup holds it", async || {
             let listed = cluster.node(leader).list_backups(v1::ListBackupsRequest::default()).await.ok()?;
             let backups = listed.into_inner().backups;
@@ -166,18 +171,23 @@ async fn the_leader_backs_up_by_itself_and_says_when_it_cannot() {
     assert!(seen <= 3, "two are kept, and a third is there for the moment before the oldest goes: {seen}");
 
     // A file where the folder should be: not even root writes there.
-    fs::remove_dir_all(dir.path().join("kept")).unwrap();
-    fs::write(dir.path().join("kept"), "in the way").unwrap();
+    eventually("a file is in the way", async || {
+        drop(fs::remove_dir_all(dir.path().join("kept"))); // which a backup may make again at once
+        fs::write(dir.path().join("kept"), "in the way").ok()
+    })
+    .await;
     cluster.put_corpus("one-more").await;
     eventually("the failure is told", async || {
         let status = cluster.status(cluster.leader().await?).await?;
         status.last_backup.filter(|last| !last.error.is_empty())
     })
     .await;
-    let leader = cluster.wait_for_leader().await;
-    let (_, metrics) = cluster.get(leader, "/metrics").await.unwrap();
-    assert!(metrics.contains("backups_total{outcome=\"failed\"} "), "{metrics}");
-    assert!(!metrics.contains("backups_total{outcome=\"failed\"} 0"), "{metrics}");
+    eventually("the leader has counted a failure", async || {
+        let (_, metrics) = cluster.get(cluster.leader().await?, "/metrics").await?;
+        let failed = metrics.lines().find_map(|line| line.split_once("backups_total{outcome=\"failed\"} "))?;
+        (failed.1 != "0").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -197,4 +207,68 @@ async fn a_cluster_can_be_restored_by_a_flag() {
     let refused = cluster.node(0).backup(v1::BackupRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     assert!(refused.message().contains("--backup-url"), "{refused:?}");
+}
+
+/// A real S3 server over a folder. Ends with this.
+struct S3 {
+    process: Child,
+    folder: TempDir,
+    endpoint: String,
+}
+
+impl S3 {
+    /// One with the bucket `backups`, or nothing where there is no such server, after saying so.
+    async fn start_or_skip(test: &str) -> Option<Self> {
+        let program = match Place::find().and_then(|place| place.s3_server()) {
+            Ok(program) => program,
+            Err(reason) => {
+                assert!(!must_not_skip(), "{test} cannot run: {reason:#}");
+                eprintln!("skipped: {test}: {reason:#}");
+                return None;
+            }
+        };
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("backups")).unwrap();
+        let address = free_addresses(1).remove(0);
+        let mut command = Command::new(program);
+        command.args(["--port", &address, "--access", "keeper", "--secret", "kept-secret", "posix"]);
+        let process = command.arg(folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let s3 = Self { process, folder, endpoint: format!("http://{address}") };
+        eventually("the S3 server listens", async || tokio::net::TcpStream::connect(&address).await.ok()).await;
+        Some(s3)
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+#[tokio::test]
+async fn backups_are_reached_with_credentials_of_their_own() {
+    let Some(s3) = S3::start_or_skip("backups_are_reached_with_credentials_of_their_own").await else { return };
+    let flags = ["--backup-url", "s3://backups/of/all", "--backup-interval-s", "1"];
+    let mut cluster = Cluster::not_started(1, &flags);
+    let own = |name: &str, value: &str| (format!("DRAGNET_BACKUP_STORAGE_{name}"), value.to_owned());
+    let child = cluster
+        .command(0)
+        .arg("--bootstrap")
+        .envs([("AWS_ENDPOINT", "https://127.0.0.1:1"), ("AWS_REGION", "nowhere"), ("AWS_SESSION_TOKEN", "of others")])
+        .envs([("AWS_ACCESS_KEY_ID", "other"), ("AWS_SECRET_ACCESS_KEY", "wrong")])
+        .envs([own("AWS_ENDPOINT", &s3.endpoint), own("AWS_ALLOW_HTTP", "true"), own("AWS_REGION", "us-east-1")])
+        .envs([own("AWS_ACCESS_KEY_ID", "keeper"), own("AWS_SECRET_ACCESS_KEY", "kept-secret")])
+        .spawn()
+        .unwrap();
+    cluster.adopt(0, child);
+
+    let backup = eventually("a backup is listed", async || {
+        let listed = cluster.node(0).list_backups(v1::ListBackupsRequest::default()).await.ok()?;
+        listed.into_inner().backups.into_iter().next()
+    })
+    .await;
+
+    let name = backup.url.strip_prefix("s3://backups/of/all/").unwrap();
+    assert!(s3.folder.path().join("backups/of/all").join(name).is_file(), "{backup:?}");
 }

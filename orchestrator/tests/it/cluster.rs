@@ -166,6 +166,16 @@ impl Cluster {
         self.addresses[index] = address.to_owned();
     }
 
+    /// What a member says of itself, asked until it answers.
+    pub(crate) async fn told(&self, index: usize) -> v1::StatusResponse {
+        eventually("the member answers", async || self.status(index).await).await
+    }
+
+    /// Status and body of a GET, asked until it is answered.
+    pub(crate) async fn page(&self, index: usize, path: &str) -> (u16, String) {
+        eventually("the member answers", async || self.get(index, path).await).await
+    }
+
     /// Status and body of a GET.
     pub(crate) async fn get(&self, index: usize, path: &str) -> Option<(u16, String)> {
         get(&self.http[index], path).await

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::hunt::{self, Size};
 use crate::runner::{Needs, Story};
 use crate::scene::{Scene, secs, text};
-use testcluster::parts::{CLUSTER, orchestrator};
+use testcluster::parts::{CLUSTER, orchestrator, secret, way};
 
 pub(crate) const STORY: Story = Story {
     name: "a_lost_quorum_is_told_and_restored_from_a_backup",
@@ -18,10 +18,12 @@ pub(crate) const STORY: Story = Story {
 fn tell(scene: &mut Scene<'_>) -> Result<()> {
     let hunt = hunt::begin(scene, &Size { members: 3, workers: 1, files: 200, kilobytes: 4 })?;
     hunt.is_complete(scene, 60)?;
-    let backup = format!("  backup: {{url: 's3://dragnet/{}/backups', interval: 10s, keep: 3}}\n", scene.namespace());
+    scene.apply(&secret("backups"))?;
+    let url = format!("s3://dragnet/{}/backups", scene.namespace());
+    let backup = format!("  backup: {{url: '{url}', credentials: {{{}}}, interval: 10s, keep: 3}}\n", way("backups"));
     scene.apply(&orchestrator(scene.namespace(), 3, &backup))?;
-    // One that was taken after the hunt was complete.
-    let first = scene.until("a backup is there", 120, || backup_of(scene))?;
+    // With keys of their own, which members get by being replaced. One that was taken after the hunt was complete.
+    let first = scene.until("a backup is there", 180, || backup_of(scene))?;
     let url = scene.until("a later backup is there", 60, || Ok(backup_of(scene)?.filter(|url| *url != first)))?;
 
     for ordinal in 0..3 {

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let role = args.role.take();
     let ended = match role {
         Some(Role::Manage(args)) => match ManageConfig::from_args(*args) {
-            Ok(config) => runtime.block_on(server::manage(config, shutdown_signal())),
+            Ok(config) => runtime.block_on(async { server::manage(config, shutdown_signal()).await }),
             Err(error) => return telemetry.fail(exit::USAGE, &error),
         },
         None => match Config::from_args(args) {
@@ -39,9 +39,10 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> Result<(), server::Error> {
     let drain_deadline = config.drain;
+    let told_to_end = shutdown_signal(); // before anybody knows of us
     let mut server = Server::bind(config).await?; // datasets opened and ports held before anybody is answered
     info!(kv = %server.kv_address(), admin = %server.admin_address(), "kv-server listening");
-    server.run_until(shutdown_signal()).await?; // Err: a thread or a task ended on its own
+    server.run_until(told_to_end).await?; // Err: a thread or a task ended on its own
     server.drain(drain_deadline).await
 }
 
@@ -50,13 +51,16 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-async fn shutdown_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await; // then the default action ends the process
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Ends with the first SIGTERM or SIGINT from now on, awaited or not.
+fn shutdown_signal() -> impl Future<Output = ()> {
+    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = streams else {
+            return std::future::pending().await; // then the default action ends the process
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The orchestrator process: reads its configuration, binds, serves, drains.
 
-use std::process::ExitCode;
+use std::{pin::pin, process::ExitCode};
 
 use clap::Parser;
 use orchestrator::{
@@ -31,22 +31,23 @@ fn main() -> ExitCode {
 
 async fn serve(config: Config) -> Result<(), server::Error> {
     let drain_deadline = config.drain_deadline;
+    let mut told_to_end = pin!(shutdown_signal()); // one for all its time, so that none is missed between two
     let mut server = tokio::select! {
         server = Server::bind(config) => server?, // disks opened and ports held before any work starts
-        () = shutdown_signal() => return Ok(()),
+        () = &mut told_to_end => return Ok(()),
     };
-    server.run_until(shutdown_signal()).await?; // Err: a task ended on its own
+    server.run_until(told_to_end).await?; // Err: a task ended on its own
     server.drain(drain_deadline).await
 }
 
-/// Ends with the first SIGTERM or SIGINT.
-async fn shutdown_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Ends with the first SIGTERM or SIGINT from now on, awaited or not.
+fn shutdown_signal() -> impl Future<Output = ()> {
+    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = streams else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }

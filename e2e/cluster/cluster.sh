@@ -72,7 +72,7 @@ control_plane() {
         --allow-privileged --authorization-mode Node,RBAC --enable-aggregator-routing \
         --service-account-issuer https://kubernetes.default.svc.cluster.local \
         --service-account-key-file "$keys/service-account.key" --service-account-signing-key-file "$keys/service-account.key"
-    wait_for "the API server" 60 kubectl get --raw /readyz
+    wait_for "the API server" 180 kubectl get --raw /readyz
     # A node that is silent for 10 s is lost; how long its pods are waited for is theirs to say, by their tolerations.
     launch "$prefix" kube-controller-manager kube-controller-manager --kubeconfig "$keys/controller-manager.kubeconfig" \
         --authentication-kubeconfig "$keys/controller-manager.kubeconfig" \

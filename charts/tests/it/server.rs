@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use charts::Helm;
-use testcluster::{ApiServer, Kubectl};
+use testcluster::{ApiServer, Deadline, Kubectl, eventually};
 
+/// For what the API server hears of by its own watches, such as new kinds and rights.
+const SOON: Duration = Duration::from_secs(60);
 const OPERATOR: &str = "system:serviceaccount:dragnet-system:dragnet-operator";
 const CORPUS: &str = "{apiVersion: dragnet.dev/v1alpha1, kind: Corpus, metadata: {name: kept, namespace: default}, spec: {url: 's3://bucket/files'}}";
 
@@ -59,7 +62,7 @@ fn uninstalling_keeps_kinds_and_resources_and_installing_again_takes_them_over()
             "--timeout=30s",
         ])
         .unwrap();
-    kubectl.apply(CORPUS).unwrap();
+    eventually("corpora are served", Deadline::after(SOON), || Ok(kubectl.apply(CORPUS).ok())).unwrap();
     let notes = server.install("dragnet", "dragnet", &[]);
     assert!(!notes.contains("FIRST"), "the kinds are there: {notes}");
 
@@ -84,9 +87,8 @@ fn an_upgrade_keeps_what_the_operator_wrote_into_the_webhook() {
     let certificate = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==";
     let patch = format!(r#"[{{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": "{certificate}"}}]"#);
     let operator = server.kubectl().as_user(OPERATOR);
-    operator
-        .run(&["patch", "validatingwebhookconfiguration", "dragnet-operator", "--type=json", "--patch", &patch])
-        .unwrap();
+    let patch = ["patch", "validatingwebhookconfiguration", "dragnet-operator", "--type=json", "--patch", &patch];
+    eventually("the API server knows its rights", Deadline::after(SOON), || Ok(operator.run(&patch).ok())).unwrap();
 
     server.install("dragnet", "dragnet", &["--set", "webhook.failurePolicy=Fail"]);
 
@@ -113,7 +115,7 @@ fn the_operators_account_may_do_its_work_and_nothing_beside() {
         &["create", "events.events.k8s.io", "-n", "default"],
         &["update", "leases.coordination.k8s.io/dragnet-operator", "-n", "dragnet-system"],
     ] {
-        assert!(can(allowed), "{allowed:?}");
+        eventually(&format!("it may {allowed:?}"), Deadline::after(SOON), || Ok(can(allowed).then_some(()))).unwrap();
     }
     for refused in [
         &["list", "secrets", "-n", "default"][..],

@@ -124,7 +124,13 @@ fn a_scanner_killed_in_the_middle_of_a_sweep_costs_no_file_its_answer() {
 #[test]
 fn a_leader_killed_in_the_middle_of_a_sweep_loses_and_doubles_nothing() {
     let cluster = sweeping(&[]);
-    let address = cluster.objects(&["status"])[0]["cluster"]["leader_address"].as_str().unwrap().to_owned();
+    let mut address = String::new();
+    wait_for("a member leads", || {
+        let objects = cluster.try_objects(&["status"]).unwrap_or_default();
+        let told = objects.first().and_then(|object| object["cluster"]["leader_address"].as_str());
+        address = told.unwrap_or_default().to_owned();
+        !address.is_empty()
+    });
     let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
     let leader = cluster.data().join(format!("orchestrator-{}", port - cluster.port + 1));
 
@@ -139,8 +145,10 @@ fn an_orchestrator_that_lost_its_directory_comes_back_as_a_new_member() {
     let lost = cluster.data().join("orchestrator-3");
 
     kill(processes_of(&lost)[0]);
-    // `up` waits a second before it starts the member again.
-    fs::remove_dir_all(&lost).unwrap();
+    // `up` waits a second before it starts the member again: at once out of its way, then gone.
+    let gone = cluster.dir.path().join("gone");
+    fs::rename(&lost, &gone).unwrap();
+    fs::remove_dir_all(gone).unwrap();
 
     wait_for("three voters, one of them new", || {
         let Some(objects) = cluster.try_objects(&["status"]) else { return false };

@@ -1,5 +1,6 @@
 //! `up`: starting, being refused, stopping, coming back.
 
+use std::fs;
 use std::net::TcpListener;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -100,6 +101,11 @@ fn three_orchestrators_go_on_without_one_and_say_which() {
     let pid = processes_of(&cluster.data().join(format!("orchestrator-{number}")))[0];
     let signal = |signal| kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
     signal(Signal::STOP);
+    wait_for("each of its threads stands", || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let is_stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_name, rest)| rest.starts_with('T'));
+        tasks.flatten().all(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(is_stopped))
+    });
     let text = cluster.ok(&["status"]);
     signal(Signal::CONT);
     assert!(text.contains("2 of 3 voters answer"), "{text}");

@@ -133,9 +133,12 @@ impl Connection {
                 return Ok(reply);
             }
             let mut buffer = [0; 65_536];
-            match self.stream.read(&mut buffer)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => self.received.extend(&buffer[..count]),
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.received.extend(&buffer[..count]),
+                // A call with a time limit is not resumed by the kernel.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }

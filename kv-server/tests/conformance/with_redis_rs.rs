@@ -1,5 +1,7 @@
 //! The crate `redis`, in its asynchronous forms.
 
+use std::time::Duration;
+
 use redis::aio::ConnectionLike;
 use redis::cluster::ClusterClientBuilder;
 use redis::{
@@ -8,6 +10,9 @@ use redis::{
 
 use crate::scenario::{Pair, Scenario};
 use crate::servers::in_all_scenarios;
+
+/// Its own half second for an answer is not much on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn redis_rs_alone_and_in_a_cluster() {
@@ -20,7 +25,7 @@ fn redis_rs_alone_and_in_a_cluster() {
 async fn run(scenario: &Scenario) -> Result<(), RedisError> {
     if scenario.cluster {
         let nodes = scenario.nodes.iter().map(|node| format!("redis://{}:{}", node.host, node.port));
-        let mut builder = ClusterClientBuilder::new(nodes);
+        let mut builder = ClusterClientBuilder::new(nodes).connection_timeout(PATIENCE);
         if let Some(resp) = scenario.resp {
             builder = builder.use_protocol(version(resp));
         }
@@ -57,7 +62,9 @@ async fn connect(
     if let Some(resp) = scenario.resp {
         settings = settings.set_protocol(version(resp));
     }
-    Client::open(info.set_redis_settings(settings))?.get_multiplexed_async_connection().await
+    let patient =
+        redis::AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+    Client::open(info.set_redis_settings(settings))?.get_multiplexed_async_connection_with_config(&patient).await
 }
 
 fn version(resp: u8) -> ProtocolVersion {

@@ -188,7 +188,7 @@ fn of_two_replicas_one_acts_and_the_other_takes_over() {
     assert!(!second.leads());
     assert_eq!(first.stop().code(), Some(0));
     second.wait_until_leading();
-    let holder = kubectl.in_namespace(OWN).get("lease", "dragnet").unwrap();
+    let holder = kubectl.in_namespace(OWN).get("lease", "dragnet-operator").unwrap();
     assert!(holder["spec"]["holderIdentity"].as_str().unwrap().starts_with("two_"), "{holder}");
 }
 
@@ -201,7 +201,7 @@ fn who_loses_the_lease_ends_at_once() {
     operator.wait_until_leading();
     kubectl
         .in_namespace(OWN)
-        .patch("lease", "dragnet", &json!({ "spec": { "holderIdentity": "somebody-else" } }))
+        .patch("lease", "dragnet-operator", &json!({ "spec": { "holderIdentity": "somebody-else" } }))
         .unwrap();
     assert_eq!(operator.ended().code(), Some(1));
     assert!(operator.log().contains("leadership was lost"), "{}", operator.log());

@@ -49,7 +49,7 @@ spec:
 const WEBHOOK: &str = r#"
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
-metadata: {name: dragnet}
+metadata: {name: dragnet-operator}
 webhooks:
 - name: rules.dragnet.dev
   clientConfig: {service: {name: dragnet-operator, namespace: default, path: /validate-yararuleset}}
@@ -155,7 +155,7 @@ fn a_dataset_gets_servers_a_build_and_a_secret_of_its_own() {
     let dataset = when(&operator, &kubectl, ("batchdataset", "known"), ("SourceBuilt", "False", "Building"));
     assert_eq!(dataset["status"]["servers"], "0/4");
     let token = kubectl.get("secret", "known-kv-admin").unwrap()["data"]["token"].clone();
-    drop(operator);
+    assert_eq!(operator.stop().code(), Some(0), "and gives up its lease");
     let operator = Operator::start(&server, "two", &[]);
     kubectl.patch("batchdataset", "known", &json!({ "spec": { "replicas": 1 } })).unwrap();
     operator.eventually("there are fewer servers", || {
@@ -175,20 +175,20 @@ fn the_webhooks_certificate_is_made_once_and_told_to_the_api_server() {
     let variables = [("DRAGNET_WEBHOOK", "own"), ("DRAGNET_WEBHOOK_LISTEN", "127.0.0.1:0")];
     let look = |operator: &Operator| {
         operator.eventually("the configuration has an authority", || {
-            let configuration = kubectl.get("validatingwebhookconfiguration", "dragnet").ok()?;
+            let configuration = kubectl.get("validatingwebhookconfiguration", "dragnet-operator").ok()?;
             configuration["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned)
         })
     };
     let operator = Operator::start(&server, "one", &variables);
     let bundle = look(&operator);
-    let secret = kubectl.in_namespace(OWN).get("secret", "dragnet-webhook").unwrap();
+    let secret = kubectl.in_namespace(OWN).get("secret", "dragnet-operator-webhook").unwrap();
     assert_eq!(secret["data"]["ca.crt"], bundle);
-    let configuration = kubectl.get("validatingwebhookconfiguration", "dragnet").unwrap();
+    let configuration = kubectl.get("validatingwebhookconfiguration", "dragnet-operator").unwrap();
     assert_eq!(configuration["webhooks"][0]["clientConfig"]["service"]["name"], "dragnet-operator", "the rest stays");
     drop(operator);
 
     let unset = json!([{ "op": "remove", "path": "/webhooks/0/clientConfig/caBundle" }]);
-    let patch = ["patch", "validatingwebhookconfiguration", "dragnet", "--type=json", "-p"];
+    let patch = ["patch", "validatingwebhookconfiguration", "dragnet-operator", "--type=json", "-p"];
     kubectl.run(&[&patch[..], &[&unset.to_string()]].concat()).unwrap();
     let operator = Operator::start(&server, "two", &variables);
     assert_eq!(look(&operator), bundle, "another replica takes the certificate that is there");

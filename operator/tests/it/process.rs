@@ -119,6 +119,9 @@ fn install(server: &ApiServer, folder: &Path) -> (PathBuf, Vec<(String, String)>
     let deployment = objects.iter().find(|object| object.kind() == "Deployment").unwrap();
     let pod = &deployment.0["spec"]["template"]["spec"];
     let account = pod["serviceAccountName"].as_str().unwrap();
+    let user = format!("system:serviceaccount:{OWN}:{account}");
+    let may = || kubectl.in_namespace(OWN).as_user(&user).run(&["auth", "can-i", "create", "leases"]);
+    eventually("the API server knows its rights", Deadline::after(SOON), || Ok(may().ok())).unwrap();
     let token = kubectl.in_namespace(OWN).run(&["create", "token", account]).unwrap();
     let kubeconfig = folder.join("kubeconfig");
     std::fs::copy(server.kubeconfig(), &kubeconfig).unwrap();

@@ -80,14 +80,14 @@ async fn a_leader_killed_and_restarted_at_once_loses_and_doubles_nothing() {
         ["a", "b"].into_iter().map(|name| FakeWorker::start(script(&cluster, name, &account))).collect();
     eventually("the sweep is under way", async || (settled(&account) > 30).then_some(())).await;
     let leader = cluster.wait_for_leader().await;
-    let term = cluster.status(leader).await.unwrap().term;
+    let term = cluster.told(leader).await.term;
 
     cluster.kill(leader);
     cluster.restart(leader);
 
     check_complete(&cluster, &account, 1).await;
     let now = cluster.wait_for_leader().await;
-    assert!(cluster.status(now).await.unwrap().term > term, "whoever leads now was elected");
+    assert!(cluster.told(now).await.term > term, "whoever leads now was elected");
     cluster.check_replicas_agree().await;
 }
 

@@ -45,7 +45,7 @@ async fn a_restart_from_a_snapshot_and_the_log_finds_everything_acknowledged() {
     restart(&mut cluster).await;
 
     assert_eq!(names(&cluster).await, ["a", "b"]);
-    assert!(cluster.status(0).await.unwrap().snapshot_index > 0);
+    assert!(cluster.told(0).await.snapshot_index > 0);
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_restart_from_a_snapshot_alone_finds_everything_acknowledged() {
         cluster.put_corpus(name).await;
     }
     let index = snapshot(&cluster, 0).await;
-    assert!(cluster.status(0).await.unwrap().last_log_index <= index, "the snapshot covers the whole log");
+    assert!(cluster.told(0).await.last_log_index <= index, "the snapshot covers the whole log");
 
     restart(&mut cluster).await;
 

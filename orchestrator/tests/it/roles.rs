@@ -27,11 +27,11 @@ async fn remove_at(cluster: &Cluster, index: usize, node_id: u64) -> Result<(), 
 async fn a_node_that_awaits_its_role_says_so_and_takes_one() {
     let cluster = Cluster::awaiting(1, &[]).await;
 
-    let status = cluster.status(0).await.unwrap();
+    let status = cluster.told(0).await;
     assert_eq!((status.role(), status.node_id, status.ready), (v1::MemberRole::Awaiting, 0, false));
     assert_eq!(status.advertised_address, cluster.address(0));
-    assert_eq!(cluster.get(0, "/healthz").await.unwrap().0, 200);
-    assert_eq!(cluster.get(0, "/readyz").await.unwrap(), (503, "waiting for a role\n".to_owned()));
+    assert_eq!(cluster.page(0, "/healthz").await.0, 200);
+    assert_eq!(cluster.page(0, "/readyz").await, (503, "waiting for a role\n".to_owned()));
     let mut other = protocol::v1::scan_client::ScanClient::new(protocol::client::channel(cluster.address(0)).unwrap());
     let refused = other.list_corpora(v1::ListCorporaRequest::default()).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::Unavailable, "waiting for a role"));
@@ -41,8 +41,8 @@ async fn a_node_that_awaits_its_role_says_so_and_takes_one() {
     let founded = cluster.found(0, "blue").await;
 
     assert_eq!((founded.cluster_id.as_str(), founded.node_id), ("blue", 1));
-    assert_eq!(cluster.get(0, "/readyz").await.unwrap().0, 200);
-    let status = cluster.status(0).await.unwrap();
+    assert_eq!(cluster.page(0, "/readyz").await.0, 200);
+    let status = cluster.told(0).await;
     assert_eq!((status.role(), status.cluster_id.as_str()), (v1::MemberRole::Voter, "blue"));
     for again in ["blue", ""] {
         let again = cluster.node(0).found(found(again)).await.unwrap().into_inner();
@@ -62,7 +62,7 @@ async fn a_cluster_grows_to_three_and_shrinks_to_one_without_losing_anything() {
     cluster.put_corpus("one").await;
 
     let second = cluster.join(1).await;
-    assert_eq!(cluster.status(1).await.unwrap().role(), v1::MemberRole::Joining);
+    assert_eq!(cluster.told(1).await.role(), v1::MemberRole::Joining);
     assert_eq!(cluster.members().await, (vec![1], vec![]), "an id is no membership");
     cluster.add_learner(1, &second).await;
     cluster.add_learner(1, &second).await;
@@ -81,19 +81,27 @@ async fn a_cluster_grows_to_three_and_shrinks_to_one_without_losing_anything() {
     cluster.check_replicas_agree().await;
 
     let leader = cluster.wait_for_leader().await;
-    let leader_id = cluster.status(leader).await.unwrap().node_id;
+    let leader_id = cluster.told(leader).await.node_id;
     let refused = remove_at(&cluster, leader, leader_id).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     assert!(refused.message().contains("leads"), "{refused:?}");
 
-    let to = cluster.status((leader + 1) % 3).await.unwrap().node_id;
+    let to = cluster.told((leader + 1) % 3).await.node_id;
     for _ in 0..2 {
         cluster.ask(|mut client| async move { client.transfer_leader(v1::TransferLeaderRequest { to }).await }).await;
     }
+    eventually("the new leader hears of everyone", async || {
+        let status = cluster.status(cluster.leader().await?).await?;
+        let hears = |member: &v1::Member| {
+            member.node_id == status.node_id || member.silent_ms.is_some_and(|silent| silent < 2_000)
+        };
+        (status.node_id == to && status.members.iter().all(hears)).then_some(())
+    })
+    .await;
     remove(&cluster, leader_id).await;
     remove(&cluster, leader_id).await;
     assert!(cluster.stop(leader).await.success());
-    let last = cluster.status((leader + 2) % 3).await.unwrap().node_id;
+    let last = cluster.told((leader + 2) % 3).await.node_id;
     remove(&cluster, last).await;
     assert_eq!(cluster.members().await, (vec![to], vec![]));
     let only = cluster.wait_for_leader().await;
@@ -104,7 +112,7 @@ async fn a_cluster_grows_to_three_and_shrinks_to_one_without_losing_anything() {
 
     // A removed member's volume was kept: it comes back as who it was.
     cluster.spawn_awaiting(leader).await;
-    let back = cluster.status(leader).await.unwrap();
+    let back = cluster.told(leader).await;
     assert_eq!((back.node_id, back.cluster_id.as_str(), back.ready), (leader_id, "blue", false));
     let role = v1::RoleResponse { cluster_id: "blue".to_owned(), node_id: leader_id, restored: None };
     cluster.add_learner(leader, &role).await;
@@ -149,7 +157,7 @@ async fn a_node_joins_only_the_cluster_that_is_meant() {
 
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
     assert!(refused.message().contains("this is cluster blue"), "{refused:?}");
-    assert_eq!(cluster.status(1).await.unwrap().role(), v1::MemberRole::Awaiting, "it may still be told another");
+    assert_eq!(cluster.told(1).await.role(), v1::MemberRole::Awaiting, "it may still be told another");
     let refused = cluster.node(1).join(v1::JoinRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     let foreign = v1::AddMemberRequest {
@@ -170,11 +178,11 @@ async fn a_lost_volume_comes_back_under_a_new_id_and_the_old_one_is_removed() {
     cluster.add(2).await;
     cluster.put_corpus("before").await;
     let lost = (cluster.wait_for_leader().await + 1) % 3;
-    let old = cluster.status(lost).await.unwrap().node_id;
+    let old = cluster.told(lost).await.node_id;
     cluster.kill(lost);
     std::fs::remove_dir_all(cluster.member_dir(lost)).unwrap();
     cluster.spawn_awaiting(lost).await;
-    assert_eq!(cluster.status(lost).await.unwrap().role(), v1::MemberRole::Awaiting);
+    assert_eq!(cluster.told(lost).await.role(), v1::MemberRole::Awaiting);
 
     remove(&cluster, old).await;
     let new = cluster.add(lost).await;
@@ -194,8 +202,8 @@ async fn what_would_cost_the_majority_is_refused() {
     cluster.add(2).await;
     let leader = cluster.wait_for_leader().await;
     let (dead, alive) = ((leader + 1) % 3, (leader + 2) % 3);
-    let dead_id = cluster.status(dead).await.unwrap().node_id;
-    let alive_id = cluster.status(alive).await.unwrap().node_id;
+    let dead_id = cluster.told(dead).await.node_id;
+    let alive_id = cluster.told(alive).await.node_id;
     cluster.kill(dead);
     eventually("the leader misses it", async || {
         let members = cluster.status(leader).await?.members;

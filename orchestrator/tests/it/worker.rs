@@ -89,7 +89,7 @@ async fn converse(
     });
     send(&to_leader, hello).await;
     let mut client = WorkerClient::new(channel(address).unwrap());
-    let opened = tokio::time::timeout(Duration::from_secs(2), client.work(ReceiverStream::new(from_us))).await;
+    let opened = tokio::time::timeout(Duration::from_secs(5), client.work(ReceiverStream::new(from_us))).await;
     let mut messages = match opened {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return leader_hint(&status),

@@ -52,8 +52,13 @@ impl Kv {
         count("keyspace_hits") + count("keyspace_misses")
     }
 
+    /// With a deadline that only a server misses which does not answer at all.
     fn flag(&self) -> String {
-        format!("packages=redis://127.0.0.1:{}?deadline_ms=1000", self.port)
+        self.flag_within(20_000)
+    }
+
+    fn flag_within(&self, deadline_ms: u32) -> String {
+        format!("packages=redis://127.0.0.1:{}?deadline_ms={deadline_ms}", self.port)
     }
 }
 
@@ -204,7 +209,7 @@ async fn a_server_killed_in_the_middle_costs_facts_and_no_answer() {
 #[tokio::test]
 async fn a_server_that_hangs_holds_no_job_up_for_long() {
     let kv = Kv::start().await;
-    let world = World::new(&["--kv", &kv.flag()]).await;
+    let world = World::new(&["--kv", &kv.flag_within(1_000)]).await;
     world.write("a", "evil");
     let segment = world.segment(0).await;
     let rules = world.rules(1, ASKING).await;

@@ -56,7 +56,8 @@ async fn a_file_at_which_two_scanners_die_is_crashed_and_the_others_are_scanned(
 
 #[tokio::test]
 async fn a_scanner_that_hangs_is_replaced_and_the_file_timed_out() {
-    let world = World::new(&["--file-timeout-s", "1"]).await;
+    // Long enough to be stopped in the middle of it.
+    let world = World::new(&["--file-timeout-s", "5"]).await;
     let segment = slow_segment(&world).await;
     let rules = world.rules(1, &slow_rule(FOR_EVER)).await;
     let lease = world.grant_scan(&segment, vec![target(1, &rules)]);

@@ -113,7 +113,7 @@ async fn sigterm_finishes_what_is_scanned_and_says_goodbye() {
     let settle = world.leader.settled(lease).await;
     assert_eq!(settle.ask, 0);
     assert_eq!(Results(settle.results).done(1).matched, 1);
-    assert_eq!(world.leader.state().goodbyes, 1);
+    world.leader.until("the goodbye", |state| (state.goodbyes == 1).then_some(())).await;
 }
 
 #[tokio::test]
@@ -126,8 +126,8 @@ async fn sigterm_gives_back_what_cannot_be_finished_in_time() {
     world.busy_scanner(None).await;
     let status = world.signal_and_wait("-TERM").await;
     assert_eq!(status.code(), Some(0));
-    let state = world.leader.state();
-    assert_eq!((state.goodbyes, state.settled.len()), (1, 0));
+    world.leader.until("the goodbye", |state| (state.goodbyes == 1).then_some(())).await;
+    assert_eq!(world.leader.state().settled.len(), 0);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "real processes are waited for in real time")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot start its program has failed")]
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -175,6 +175,17 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
+/// Receives, again if the call was interrupted: one with a time limit is not resumed by the kernel.
+pub(crate) fn received(mut receive: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        match receive() {
+            Err(error) if error.kind() == ErrorKind::Interrupted && Instant::now() < end => {}
+            received => return received,
+        }
+    }
+}
+
 /// Who receives what is forwarded.
 pub(crate) struct Agent {
     socket: UdpSocket,
@@ -197,15 +208,8 @@ impl Agent {
 
     pub(crate) fn datagram(&self) -> Vec<u8> {
         let mut buffer = vec![0; 1 << 16];
-        let end = Instant::now() + DEADLINE;
-        let received = loop {
-            match self.socket.recv(&mut buffer) {
-                // A call with a time limit is not resumed by the kernel when the process was woken for something else.
-                Err(error) if error.kind() == ErrorKind::Interrupted && Instant::now() < end => {}
-                received => break received,
-            }
-        };
-        buffer.truncate(received.expect("a datagram arrives"));
+        let length = received(|| self.socket.recv(&mut buffer)).expect("a datagram arrives");
+        buffer.truncate(length);
         buffer
     }
 

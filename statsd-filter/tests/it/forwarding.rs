@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::filter::{Agent, Client, Filter, output, program};
+use crate::filter::{Agent, Client, Filter, output, program, received};
 
 #[test]
 fn unwanted_lines_are_dropped_and_the_rest_arrives_in_order() {
@@ -18,8 +19,8 @@ fn unwanted_lines_are_dropped_and_the_rest_arrives_in_order() {
     client.send("tmp:1|c\n_e{5,4}:title|text|#t:v\n_sc|db.up|0|m:all well");
     let expected = ["a:1|c|@0.5|#env:prod,x:y", "b:2|ms", "_e{5,4}:title|text|#t:v", "_sc|db.up|0|m:all well"];
     assert_eq!(agent.lines(4), expected);
+    filter.wait_for_metric("lines_forwarded_total", 4); // counts come after the lines
     assert_eq!(filter.metric(r#"lines_dropped_total{rule="metric_blocklist"}"#), 2);
-    filter.wait_for_metric("lines_forwarded_total", 4);
     assert_eq!(filter.metric(r#"prefix_hits_total{prefix="tmp"}"#), 1);
 }
 
@@ -58,6 +59,7 @@ fn an_allow_list_forwards_nothing_else() {
     let mut filter = Filter::start_with_file("filter.yaml", &config, &[]);
     Client::of(&mut filter).send("app.a:1|c\napp.debug:1|c\nother:1|c\ndb12:1|c\nweb.b:1|c");
     assert_eq!(agent.lines(3), ["app.a:1|c", "db12:1|c", "web.b:1|c"]);
+    filter.wait_for_metric("lines_forwarded_total", 3);
     assert_eq!(filter.metric(r#"lines_dropped_total{rule="metric_allowlist"}"#), 1);
 }
 
@@ -71,6 +73,7 @@ fn a_regular_expression_drops() {
     let mut filter = Filter::start_with_file("filter.yml", &config, &[]);
     Client::of(&mut filter).send("a.p99:1|g\na.mean:1|g");
     assert_eq!(agent.lines(1), ["a.mean:1|g"]);
+    filter.wait_for_metric("lines_forwarded_total", 1);
     assert_eq!(filter.metric(r#"lines_dropped_total{rule="metric_blocklist_regex"}"#), 1);
 }
 
@@ -139,14 +142,17 @@ fn unix_sockets_pass_both_ways_and_vanish_in_the_end() {
 
     let client = UnixDatagram::unbound().unwrap();
     client.connect(&ours).unwrap();
-    // Many more than the socket's queue takes: the client waits, and nothing is lost.
-    (0..1000).for_each(|number| _ = client.send(format!("m{number}:1|c\nno:1|c").as_bytes()).unwrap());
+    // Many more than the sockets' queues take: the client waits, the agent reads meanwhile, and nothing is lost.
+    let sender = thread::spawn(move || {
+        (0..1000).for_each(|number| _ = client.send(format!("m{number}:1|c\nno:1|c").as_bytes()).unwrap());
+    });
     let mut lines = Vec::new();
     let mut buffer = [0; 9000];
     while lines.len() < 1000 {
-        let length = agent.recv(&mut buffer).unwrap();
+        let length = received(|| agent.recv(&mut buffer)).unwrap();
         lines.extend(std::str::from_utf8(&buffer[..length]).unwrap().split('\n').map(str::to_owned));
     }
+    sender.join().unwrap();
     assert_eq!(lines, (0..1000).map(|number| format!("m{number}:1|c")).collect::<Vec<_>>());
 
     filter.signal(Signal::SIGTERM);

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::filter::{Agent, Client, Filter};
+use crate::filter::{Agent, Client, Filter, received};
 
 #[test]
 fn a_target_that_is_down_is_counted_and_served_again_when_it_is_back() {
@@ -39,7 +39,7 @@ fn an_agent_that_made_its_socket_anew_is_found() {
         agent.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         client.send(format!("life{life}:1|c"));
         let mut buffer = [0; 100];
-        let length = agent.recv(&mut buffer).unwrap();
+        let length = received(|| agent.recv(&mut buffer)).unwrap();
         assert_eq!(&buffer[..length], format!("life{life}:1|c").as_bytes());
         drop(agent);
         std::fs::remove_file(&path).unwrap();

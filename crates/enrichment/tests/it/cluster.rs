@@ -100,6 +100,9 @@ async fn slots_that_moved_are_followed_in_the_same_lookup() {
     let slot = resp::hash_slot(key.as_bytes()).to_string();
     let id: String = cluster.nodes[1].ask(&["CLUSTER", "MYID"]).await;
     let _: i64 = cluster.nodes[0].ask(&["DEL", key]).await;
+    // What the first node still says of the slot is not believed by one that imports it.
+    let from: String = cluster.nodes[0].ask(&["CLUSTER", "MYID"]).await;
+    let () = cluster.nodes[1].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]).await;
     for node in [1, 0] {
         let () = cluster.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]).await;
     }

@@ -24,6 +24,11 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Half a second, as it is by default, is not much on a busy machine.
+pub(crate) fn patient() -> redis::AsyncConnectionConfig {
+    redis::AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE))
+}
+
 impl Server {
     pub(crate) async fn start(flags: &[&str]) -> Self {
         Self::start_at(free_port(), flags).await
@@ -54,7 +59,7 @@ impl Server {
     /// None also for a server that asks for a password.
     async fn try_connection(&self) -> Option<MultiplexedConnection> {
         let client = redis::Client::open(format!("redis://{}", self.address())).unwrap();
-        match client.get_multiplexed_async_connection().await {
+        match client.get_multiplexed_async_connection_with_config(&patient()).await {
             Ok(connection) => Some(connection),
             Err(error) => {
                 assert!(!error.to_string().contains("NOAUTH"));

@@ -1,6 +1,6 @@
 use enrichment::{Answer, Datasets, Reason, Source};
 
-use crate::server::{Server, datasets, found, missing, name, options};
+use crate::server::{Server, datasets, found, missing, name, options, patient};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_key_has_its_own_answer_in_the_order_asked() {
@@ -32,7 +32,7 @@ async fn many_keys_go_in_batches_of_bounded_size() {
 async fn prefix_and_database_are_those_of_the_source() {
     let server = Server::start(&[]).await;
     let client = redis::Client::open(format!("redis://{}/3", server.address())).unwrap();
-    let mut third = client.get_multiplexed_async_connection().await.unwrap();
+    let mut third = client.get_multiplexed_async_connection_with_config(&patient()).await.unwrap();
     let () = redis::cmd("SET").arg("pkg:a").arg("here").query_async(&mut third).await.unwrap();
     server.set("a", "not here").await;
     let datasets = datasets(&format!("{}/3?prefix=pkg:", server.address()), options());

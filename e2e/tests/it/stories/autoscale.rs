@@ -1,6 +1,7 @@
 //! The number of workers follows the work, down to none at all and back.
 
 use anyhow::Result;
+use serde_json::json;
 use testcluster::parts::{CLUSTER, EDITED_RULES, RULES, corpora, orchestrator, ruleset, workers, write_corpus};
 
 use super::hunt::{Hunt, Size};
@@ -36,7 +37,9 @@ fn tell(scene: &mut Scene<'_>) -> Result<()> {
     check_receipts(&scene.dragnet(&["receipt", "marks"])?, hunt.files)?;
     until_all_have_gone(scene)?;
 
-    // What a person sets stays for a while, whatever the work.
+    // What a person sets stays for a while, whatever the work: long enough for a pod to come up on a busy node.
+    let patient = json!({ "spec": { "autoscaling": { "stabilization": "10m" } } });
+    scene.kubectl().patch("scanworker", CLUSTER, &patient)?;
     scene.kubectl().run(&["scale", "scanworker", CLUSTER, "--replicas=1"])?;
     scene.until("the worker that was asked for is there", 60, || {
         let worker = scene.kubectl().get("scanworker", CLUSTER)?;

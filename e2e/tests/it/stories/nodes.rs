@@ -10,13 +10,13 @@ use testcluster::parts::{CLUSTER, RULES, ruleset};
 
 pub(crate) const CRASHED: Story = Story {
     name: "a_node_crashes_in_the_middle_of_a_sweep_and_nothing_is_lost",
-    deadline: secs(360),
+    deadline: secs(600),
     needs: Needs::OwnNodesAlone,
     tell: crash,
 };
 pub(crate) const CUT_OFF: Story = Story {
     name: "a_node_is_cut_off_in_the_middle_of_a_sweep_and_nothing_is_lost",
-    deadline: secs(360),
+    deadline: secs(600),
     needs: Needs::OwnNodesAlone,
     tell: cut_off,
 };

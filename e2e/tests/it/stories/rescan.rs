@@ -8,16 +8,16 @@ use crate::scene::{Scene, check_receipts, number, secs};
 use testcluster::parts::{EDITED_RULES, ruleset};
 
 pub(crate) const STORY: Story =
-    Story { name: "edited_rules_start_an_incremental_rescan", deadline: secs(240), needs: Needs::Cluster, tell };
+    Story { name: "edited_rules_start_an_incremental_rescan", deadline: secs(480), needs: Needs::Cluster, tell };
 
 fn tell(scene: &mut Scene<'_>) -> Result<()> {
     let hunt = hunt::begin(scene, &Size { members: 3, workers: 2, files: 300, kilobytes: 4 })?;
-    hunt.is_complete(scene, 60)?;
+    hunt.is_complete(scene, 180)?;
     let first = scene.kubectl().get("yararuleset", "marks")?;
     ensure!(number(&first, "/status/version") == 1, "the first version is called {}", first["status"]["version"]);
 
     scene.apply(&ruleset("marks", EDITED_RULES))?;
-    let second = scene.until_condition("yararuleset", "marks", "Complete", "True", 60)?;
+    let second = scene.until_condition("yararuleset", "marks", "Complete", "True", 120)?;
     ensure!(number(&second, "/status/version") == 2, "the edit made version {}", second["status"]["version"]);
     check_receipts(&scene.dragnet(&["receipt", "marks"])?, hunt.files)?;
     let of_rule = |rule: &str| Ok::<_, anyhow::Error>(scene.dragnet(&["findings", "--rule", rule])?.len() as u64);

@@ -62,7 +62,7 @@ fn a_disk_that_fills_up_during_a_download_leaves_the_old_version_alone() {
     let (world, first) = World::with_first_version();
     let Some(_disk) = SmallDisk::mount(&world.data_dir(), 24 << 20) else { return };
     // Long enough to see the first failure: the next one is that there is no room to begin with.
-    let slow = ["--retry-failed", "3s", "--download-rate", "4MiB"];
+    let slow = ["--retry-failed", "10s", "--download-rate", "2MiB"];
     let mut server = world.server(&slow);
     server.wait_for_tag("v1");
     let second = world.build_large("v2");

@@ -210,6 +210,8 @@ impl Connection {
             }
             // What the server had not read when it closed.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            // A call with a time limit is not resumed by the kernel.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.receive(),
             Err(error) => panic!("{error}"),
         }
     }

@@ -70,7 +70,7 @@ function connect(more) {
   if (scenario.resp) options.protocol = scenario.resp;
   if (scenario.password) options.password = scenario.password;
   if (scenario.cluster) {
-    const client = new Cluster(scenario.nodes, { redisOptions: options });
+    const client = new Cluster(scenario.nodes, { slotsRefreshTimeout: 60_000, redisOptions: options });
     client.on("error", (error) => fail("error event", error.stack));
     return client;
   }

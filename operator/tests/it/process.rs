@@ -9,10 +9,9 @@ use std::{
     time::Duration,
 };
 
-use charts::Helm;
 use serde_json::Value;
 use tempfile::TempDir;
-use testcluster::{ApiServer, Deadline, Kubectl, eventually};
+use testcluster::{ApiServer, Deadline, Kubectl, Place, eventually};
 
 /// For whatever takes a moment; generous, since machines that run tests are busy.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -108,16 +107,13 @@ impl Drop for Operator {
 /// the operator's container.
 fn install(server: &ApiServer, folder: &Path) -> (PathBuf, Vec<(String, String)>) {
     let kubectl = server.kubectl();
-    let helm = Helm::or_skip("the operator's rights").expect("helm is built with the API server");
-    let objects = helm.template("dragnet", &["logging.format=\"text\""]).unwrap();
-    let is_of_rights =
-        |kind: &str| matches!(kind, "ServiceAccount" | "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding");
     let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {OWN}}}\n");
-    let rights = objects.iter().filter(|object| is_of_rights(object.kind())).map(|object| object.0.to_string());
-    kubectl.apply(&[namespace].into_iter().chain(rights).collect::<Vec<_>>().join("\n---\n")).unwrap();
+    kubectl.apply(&[namespace, rendered("serviceaccount"), rendered("rbac")].join("\n---\n")).unwrap();
 
-    let deployment = objects.iter().find(|object| object.kind() == "Deployment").unwrap();
-    let pod = &deployment.0["spec"]["template"]["spec"];
+    let as_json = kubectl.command(&["create", "--dry-run=client", "--output=json", "--filename=-"]);
+    let deployment = testcluster::run(as_json, Some(&rendered("deployment"))).unwrap();
+    let deployment: Value = serde_json::from_str(&deployment).unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
     let account = pod["serviceAccountName"].as_str().unwrap();
     let user = format!("system:serviceaccount:{OWN}:{account}");
     let may = || kubectl.in_namespace(OWN).as_user(&user).run(&["auth", "can-i", "create", "leases"]);
@@ -136,6 +132,17 @@ fn install(server: &ApiServer, folder: &Path) -> (PathBuf, Vec<(String, String)>
     };
     let variables = pod["containers"][0]["env"].as_array().unwrap().iter().filter_map(variable).collect();
     (kubeconfig, variables)
+}
+
+/// What helm makes of a template of the chart.
+fn rendered(template: &str) -> String {
+    let place = Place::find().unwrap();
+    let mut helm = Command::new(place.program("helm").expect("helm is built with the API server"));
+    helm.args(["template", "dragnet", "--namespace", OWN, "--kube-version", "1.36.0", "--set", "logging.format=text"])
+        .args(["--show-only", &format!("templates/{template}.yaml")])
+        .arg(place.repository().join("charts/dragnet"))
+        .env("KUBECONFIG", "/nonexistent");
+    testcluster::run(helm, None).unwrap()
 }
 
 /// Installs the definitions, all or those of some kinds.

@@ -99,7 +99,7 @@ install_versitygw() {
     have go || PATH=$PATH:/usr/local/go/bin
     have go || fail "Go is needed for the tests of object storage and of Go clients: install your distribution's golang, or see https://go.dev"
     say "building ${versitygw##*/}, which takes some minutes"
-    GOBIN=$tools go install "$versitygw" || fail "go could not install $versitygw"
+    GOFLAGS=-gcflags=all=-dwarf=false GOBIN=$tools go install "$versitygw" || fail "go could not install $versitygw"
 }
 
 # A Kubernetes cluster for tests, from the same registry.

@@ -59,7 +59,8 @@ if ((${#missing[@]})); then
     # Compiled packages are worth nothing once the programs are linked, and gigabytes large: they go when the build ends.
     GOCACHE=$(mktemp -d "$cache/go-build.XXXXXX")
     trap 'rm -rf "$GOCACHE"' EXIT
-    export CGO_ENABLED=0 GOBIN=$programs GOCACHE GOFLAGS=-buildvcs=false
+    # Nor is anything debugged: without the tables for that, compiling takes a tenth less.
+    export CGO_ENABLED=0 GOBIN=$programs GOCACHE GOFLAGS='-buildvcs=false -gcflags=all=-dwarf=false'
     mkdir -p "$programs/.built"
     for group in "${missing[@]}"; do
         echo "cluster: building $group" >&2

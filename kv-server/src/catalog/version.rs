@@ -133,7 +133,7 @@ impl Version {
         }
         let keys = parts.iter().map(Part::keys).sum();
         let version = Self { manifest, folder: folder.to_owned(), opened_at: SystemTime::now(), parts, keys, bytes };
-        version.look_at_residence();
+        version.look_at_residence(|| ControlFlow::Continue(()));
         Ok(version)
     }
 
@@ -192,13 +192,15 @@ impl Version {
     }
 
     /// Decides anew whether event loops may read the mapped shards. To be called now and then, and after warming: pages come and
-    /// go. Costs about a millisecond a shard; false if the disk refused to say.
-    pub fn look_at_residence(&self) -> bool {
+    /// go. Costs one to two milliseconds of a core for each shard, in pieces between which `pace` is called, to sleep or to break off;
+    /// false if the disk refused to say.
+    pub fn look_at_residence(&self, mut pace: impl FnMut() -> ControlFlow<()>) -> bool {
         let mut all_told = true;
         for part in &self.parts {
             let Some(shard) = part.shard.as_ref().filter(|shard| shard.is_mapped()) else { continue };
             // A file system that cannot tell is taken at its word: then a mapped shard is all it has.
-            let resident = shard.resident_fraction().map(|fraction| fraction.is_none_or(|it| it >= RESIDENT_ENOUGH));
+            let resident = shard.resident_fraction(&mut pace);
+            let resident = resident.map(|fraction| fraction.is_none_or(|it| it >= RESIDENT_ENOUGH));
             all_told &= resident.is_ok();
             part.inline.store(resident.unwrap_or(true), Ordering::Relaxed);
         }

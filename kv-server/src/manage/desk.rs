@@ -233,7 +233,7 @@ impl Desk {
             for shard in opened.shards().filter(|shard| shard.is_mapped()) {
                 shard.warm(|_| ControlFlow::Continue(())).map_err(|source| OrderError::Warm { version, source })?;
             }
-            opened.look_at_residence();
+            opened.look_at_residence(|| ControlFlow::Continue(()));
         }
         Ok(opened)
     }

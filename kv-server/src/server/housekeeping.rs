@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -18,22 +18,25 @@ use crate::{
 
 /// How soon it is noticed that pages were evicted. Until then an event loop may wait for the disk now and then.
 const LOOK: Duration = Duration::from_secs(1);
-/// Looking takes at most one part in a hundred of a core.
-const SHARE: u32 = 100;
+/// Between two pieces of a look, each of which takes some 50 us: an event loop that shares the core waits no longer than for one, and
+/// all of them together take one part in a hundred of a core.
+const BETWEEN_PIECES: Duration = Duration::from_millis(5);
 
 /// Decides again and again whether event loops may read the mapped shards.
 pub(super) async fn watch_residence(catalog: Arc<Catalog>, stop: CancellationToken) {
-    let mut pause = LOOK;
-    while !ends_within(&stop, pause).await {
-        let serving = catalog.serving();
+    while !ends_within(&stop, LOOK).await {
+        let (serving, stop) = (catalog.serving(), stop.clone());
         let looking = tokio::task::spawn_blocking(move || {
-            let started = Instant::now();
             for version in serving.slots().iter().filter_map(|slot| slot.current.as_ref()) {
-                version.look_at_residence();
+                version.look_at_residence(|| {
+                    std::thread::sleep(BETWEEN_PIECES);
+                    if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
             }
-            started.elapsed()
         });
-        pause = looking.await.map_or(LOOK, |took| LOOK.max(took * SHARE));
+        if let Err(error) = looking.await {
+            warn!(%error, "failed to see what of the datasets is in memory");
+        }
     }
 }
 
@@ -61,7 +64,7 @@ pub(super) fn warm(version: Arc<Version>) {
                 warn!(%error, folder = %version.folder().display(), "failed to warm; reads will wait for the disk");
             }
         }
-        version.look_at_residence();
+        version.look_at_residence(|| ControlFlow::Continue(()));
     });
 }
 

@@ -147,7 +147,31 @@ fn a_shard_without_records_is_one() {
     let shard = Shard::open(folder.path(), &OpenOptions::default()).unwrap();
     assert_eq!((shard.keys(), shard.keys_are_exact(), shard.bytes()), (0, true, 0));
     assert_eq!(value(&shard, b"key"), None);
-    assert_eq!(shard.resident_fraction().unwrap().unwrap_or(1.0), 1.0);
+    assert_eq!(shard.resident_fraction(|| ControlFlow::Continue(())).unwrap().unwrap_or(1.0), 1.0);
+}
+
+/// Whoever shares a core with the one who asks waits for a piece of the samples, not for all.
+#[test]
+fn what_is_in_memory_is_asked_in_pieces() {
+    let folder = TempDir::new().unwrap();
+    let pages = Records::from_iter((0..300_u32).map(|number| (number.to_be_bytes().to_vec(), vec![7; 4096])));
+    write(folder.path(), &pages, Layout { compression: Compression::None, ..Layout::default() });
+    let shard = Shard::open(folder.path(), &OpenOptions::default()).unwrap();
+    let pieces = |enough: u32| {
+        let mut pieces = 0;
+        let fraction = shard.resident_fraction(|| {
+            pieces += 1;
+            if pieces == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(fraction.unwrap().is_none_or(|fraction| fraction > 0.9));
+        pieces
+    };
+    if shard.resident_fraction(|| ControlFlow::Continue(())).unwrap().is_none() {
+        eprintln!("SKIPPED what_is_in_memory_is_asked_in_pieces: this file system does not tell");
+        return;
+    }
+    assert!((4..=5).contains(&pieces(u32::MAX)), "300 pages and some, 64 at a time");
+    assert_eq!(pieces(2), 2);
 }
 
 /// Whoever serves a version verified its files by name and size: reading may change neither.
@@ -181,7 +205,7 @@ fn a_warmed_shard_is_in_memory() {
         })
         .unwrap();
     assert_eq!((read, told), (shard.bytes(), shard.bytes()));
-    assert!(shard.resident_fraction().unwrap().is_none_or(|fraction| fraction > 0.99));
+    assert!(shard.resident_fraction(|| ControlFlow::Continue(())).unwrap().is_none_or(|fraction| fraction > 0.99));
     let stopped = shard.warm(|_| ControlFlow::Break(())).unwrap();
     assert!(stopped < shard.bytes(), "it goes on after being told to stop");
     assert!(shard.memory().tables > 0);
